@@ -1,0 +1,1 @@
+"""The embedding server: one model, one inference thread, one local port."""

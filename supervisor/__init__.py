@@ -1,0 +1,1 @@
+"""Starts, watches and replaces the sidecar; the host sees one stable address."""
