@@ -1,0 +1,1 @@
+"""Measurements, each a command: ratios and medians, never a verdict."""
