@@ -1,0 +1,301 @@
+"""Which texts run together, and when: token counts, lanes and deadlines in, micro-batches out.
+
+Padding is the cost of a batch, not Python: texts of like length go together,
+and a micro-batch is short in time so that a query can go between two of bulk.
+Widths and row counts come from finite lists, because an inference engine keeps
+buffers for every shape it has seen.
+
+Constraint: pure. Time is handed in as seconds of any one monotonic clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, insort
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+Priority = Literal["auto", "interactive", "bulk"]
+
+#: ``auto``: at most this many texts, of this many characters together, are a person's query.
+INTERACTIVE_TEXTS = 4
+INTERACTIVE_CHARS = 2_000
+
+#: Texts share a micro-batch when the shortest has this share of the longest's tokens.
+LIKENESS = 0.8
+
+#: Time a micro-batch should take: longer amortises the call, shorter lets a query in sooner.
+RELAXED_S = 0.050
+ALERT_S = 0.015
+#: How long after a query the next one is expected, and micro-batches are kept short for it.
+ALERT_FOR_S = 5.0
+
+#: Longest that waiting bulk is passed over for queries.
+AGEING_S = 0.25
+
+#: A text without a deadline counts as due this long after it came.
+PATIENCE_S = 10.0
+
+_ROWS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
+#: Padded tokens of one micro-batch at most, however fast the machine.
+_MAX_TOKENS = 2_048
+#: Tokens a second assumed before anything was measured: a small model on two slow cores.
+_ASSUMED_RATE = 4_000.0
+#: Weight of a new measurement in the moving average.
+_ALPHA = 0.2
+
+
+class Lane(StrEnum):
+    """Who waits for the text: a person, or a program with many."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+
+def lane_of(priority: Priority, texts: int, chars: int) -> Lane:
+    """Return the lane of a request of ``texts`` texts with ``chars`` characters together."""
+    if priority == "auto":
+        few_and_short = texts <= INTERACTIVE_TEXTS and chars <= INTERACTIVE_CHARS
+        return Lane.INTERACTIVE if few_and_short else Lane.BULK
+    return Lane(priority)
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """The widths (tokens) and row counts that micro-batches may have; both ascending."""
+
+    widths: tuple[int, ...]
+    rows: tuple[int, ...] = _ROWS
+
+    def width(self, tokens: int) -> int:
+        """Return the narrowest width that holds ``tokens``; the widest where none does."""
+        return self.widths[min(bisect_left(self.widths, tokens), len(self.widths) - 1)]
+
+    def rows_within(self, count: int) -> int:
+        """Return the largest row count that is at most ``count`` (>= 1)."""
+        return max(rows for rows in self.rows if rows <= max(count, 1))
+
+
+def buckets_for(max_tokens: int) -> Buckets:
+    """Return the buckets of a model: steps of 8 tokens at first, of a sixteenth to an eighth later."""
+    widths, width = [], 0
+    while width < max_tokens:
+        step = 8
+        while step * 16 <= width:
+            step *= 2
+        width += step
+        widths.append(min(width, max_tokens))
+    return Buckets(tuple(widths))
+
+
+class CostModel:
+    """Seconds that a micro-batch takes, learnt from the ones that ran."""
+
+    def __init__(self) -> None:
+        self._rates: dict[int, float] = {}
+        self._overall: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """Padded tokens a second over all widths; an assumption before the first measurement."""
+        return self._overall or _ASSUMED_RATE
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether ``rate`` rests on a measurement."""
+        return self._overall is not None
+
+    def seconds(self, width: int, rows: int) -> float:
+        """Predict the time of one micro-batch."""
+        return width * rows / self._rates.get(width, self.rate)
+
+    def rows(self, width: int, seconds: float) -> int:
+        """Return how many rows of ``width`` fit into ``seconds``; at least 1."""
+        tokens = min(self._rates.get(width, self.rate) * seconds, _MAX_TOKENS)
+        return max(1, int(tokens // width))
+
+    def observe(self, width: int, rows: int, seconds: float) -> None:
+        """Learn from one micro-batch that took ``seconds`` > 0.
+
+        The first run of a shape also prepares it, so one slow sample may at
+        most halve what is believed of a width.
+        """
+        rate = width * rows / max(seconds, 1e-6)
+        self._rates[width] = _blend(self._rates.get(width), rate)
+        self._overall = _blend(self._overall, rate)
+
+
+def _blend(old: float | None, new: float) -> float:
+    if old is None:
+        return new
+    return (1 - _ALPHA) * old + _ALPHA * max(new, old / 2)
+
+
+@dataclass(slots=True)
+class _Item:
+    key: Hashable
+    tokens: int
+    lane: Lane
+    arrived: float
+    due: float
+    deadline: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """What runs together: keys as they were put, all at most ``width`` tokens long."""
+
+    keys: tuple[Hashable, ...]
+    lane: Lane
+    width: int
+    tokens: int
+
+    @property
+    def rows(self) -> int:
+        return len(self.keys)
+
+
+class _LaneQueue:
+    """The items of one lane, by length and by due time. Removed ones leave the heap lazily."""
+
+    def __init__(self) -> None:
+        self.by_length: list[tuple[int, int]] = []
+        self._by_due: list[tuple[float, int, int]] = []
+        self.items: dict[int, _Item] = {}
+        self.tokens = 0
+
+    def add(self, number: int, item: _Item) -> None:
+        self.items[number] = item
+        self.tokens += item.tokens
+        insort(self.by_length, (item.tokens, number))
+        heapq.heappush(self._by_due, (item.due, -item.tokens, number))
+
+    def remove(self, number: int) -> _Item:
+        item = self.items.pop(number)
+        self.tokens -= item.tokens
+        del self.by_length[bisect_left(self.by_length, (item.tokens, number))]
+        return item
+
+    def first(self) -> int:
+        """Number of the item that is due first, the longest of equals. The lane must not be empty."""
+        while self._by_due[0][2] not in self.items:
+            heapq.heappop(self._by_due)
+        return self._by_due[0][2]
+
+
+class Queue:
+    """Texts that wait, each known by a key; equal keys are one text and run once."""
+
+    def __init__(self, buckets: Buckets, cost: CostModel) -> None:
+        self.buckets = buckets
+        self.cost = cost
+        self._lanes = {lane: _LaneQueue() for lane in Lane}
+        self._numbers: dict[Hashable, int] = {}
+        self._next_number = 0
+        self._bulk_served = float("-inf")
+        self._last_query = float("-inf")
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._numbers
+
+    def keys(self) -> list[Hashable]:
+        """Return the keys of all that waits."""
+        return list(self._numbers)
+
+    def texts(self, lane: Lane) -> int:
+        """Texts that wait in ``lane``."""
+        return len(self._lanes[lane].items)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that wait in all lanes, without padding."""
+        return sum(lane.tokens for lane in self._lanes.values())
+
+    def put(self, key: Hashable, tokens: int, lane: Lane, now: float, deadline: float | None = None) -> None:
+        """Let a text wait. An equal key that waits already takes on the more urgent of both."""
+        due = now + PATIENCE_S if deadline is None else min(deadline, now + PATIENCE_S)
+        item = _Item(key, tokens, lane, now, due, deadline)
+        if key in self._numbers:
+            item = _merged(self.remove(key), item)
+        if lane is Lane.INTERACTIVE:
+            self._last_query = now
+        number = self._next_number
+        self._next_number += 1
+        self._numbers[key] = number
+        self._lanes[item.lane].add(number, item)
+
+    def remove(self, key: Hashable) -> _Item:
+        """Take a waiting text out. Raises ``KeyError`` when it does not wait."""
+        number = self._numbers.pop(key)
+        lane = next(lane for lane in self._lanes.values() if number in lane.items)
+        return lane.remove(number)
+
+    def take(self, now: float) -> MicroBatch | None:
+        """Take out what should run next; None when nothing waits.
+
+        The text that is due first always goes, with those most like it.
+        """
+        lane = self._choose_lane(now)
+        if lane is None:
+            return None
+        if lane is Lane.BULK:
+            self._bulk_served = now
+        queue = self._lanes[lane]
+        items = [queue.items[number] for number in self._around(queue, queue.first(), now)]
+        for item in items:
+            self.remove(item.key)
+        width = self.buckets.width(max(item.tokens for item in items))
+        return MicroBatch(tuple(item.key for item in items), lane, width, sum(item.tokens for item in items))
+
+    def drop_expired(self, now: float) -> list[Hashable]:
+        """Take out, and return, the keys whose deadline has passed."""
+        expired = [
+            item.key
+            for lane in self._lanes.values()
+            for item in lane.items.values()
+            if item.deadline is not None and item.deadline <= now
+        ]
+        for key in expired:
+            self.remove(key)
+        return expired
+
+    def _choose_lane(self, now: float) -> Lane | None:
+        bulk, queries = self._lanes[Lane.BULK], self._lanes[Lane.INTERACTIVE]
+        if not queries.items:
+            return Lane.BULK if bulk.items else None
+        if not bulk.items:
+            return Lane.INTERACTIVE
+        oldest = bulk.items[bulk.first()].arrived
+        passed_over_s = now - max(self._bulk_served, oldest)
+        return Lane.BULK if passed_over_s >= AGEING_S else Lane.INTERACTIVE
+
+    def _around(self, queue: _LaneQueue, first: int, now: float) -> Iterator[int]:
+        """Numbers of ``first`` and of those nearest to it in length, as many as time and buckets allow."""
+        order = queue.by_length
+        low = high = bisect_left(order, (queue.items[first].tokens, first))
+        seconds = ALERT_S if now - self._last_query < ALERT_FOR_S else RELAXED_S
+        while low > 0 and self._fits(order[low - 1][0], order[high][0], high - low + 2, seconds):
+            low -= 1
+        while high + 1 < len(order) and self._fits(order[low][0], order[high + 1][0], high - low + 2, seconds):
+            high += 1
+        surplus = high - low + 1 - self.buckets.rows_within(high - low + 1)
+        while surplus and order[high][1] != first:
+            high, surplus = high - 1, surplus - 1
+        return (number for _, number in order[low + surplus : high + 1])
+
+    def _fits(self, shortest: int, longest: int, rows: int, seconds: float) -> bool:
+        width = self.buckets.width(longest)
+        alike = shortest >= LIKENESS * longest or self.buckets.width(shortest) == width
+        return alike and rows <= min(self.buckets.rows[-1], self.cost.rows(width, seconds))
+
+
+def _merged(old: _Item, new: _Item) -> _Item:
+    """One text asked for twice: the earlier arrival, the more urgent lane, the later deadline."""
+    lane = Lane.INTERACTIVE if Lane.INTERACTIVE in (old.lane, new.lane) else Lane.BULK
+    deadline = None if old.deadline is None or new.deadline is None else max(old.deadline, new.deadline)
+    return _Item(old.key, old.tokens, lane, old.arrived, min(old.due, new.due), deadline)

@@ -1,0 +1,220 @@
+"""The planner: every text exactly once, like lengths together, nobody starves."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.planner import (
+    AGEING_S,
+    ALERT_S,
+    LIKENESS,
+    PATIENCE_S,
+    RELAXED_S,
+    Buckets,
+    CostModel,
+    Lane,
+    MicroBatch,
+    Queue,
+    buckets_for,
+    lane_of,
+)
+
+MAX_TOKENS = 256
+BUCKETS = buckets_for(MAX_TOKENS)
+
+
+def queue(rate: float = 10_000.0) -> Queue:
+    cost = CostModel()
+    for width in BUCKETS.widths:
+        cost.observe(width, 1, width / rate)
+    return Queue(BUCKETS, cost)
+
+
+def drain(waiting: Queue, now: float = 0.0) -> list[MicroBatch]:
+    batches = []
+    while (batch := waiting.take(now)) is not None:
+        batches.append(batch)
+        now += waiting.cost.seconds(batch.width, batch.rows)
+    return batches
+
+
+lengths = st.lists(st.integers(1, MAX_TOKENS), min_size=1, max_size=200)
+
+
+@given(lengths, st.data())
+def test_every_text_is_planned_exactly_once(tokens: list[int], data: st.DataObject) -> None:
+    waiting = queue()
+    for key, count in enumerate(tokens):
+        waiting.put(key, count, data.draw(st.sampled_from(Lane)), now=0.0)
+    planned = [key for batch in drain(waiting) for key in batch.keys]
+    assert sorted(map(str, planned)) == sorted(map(str, range(len(tokens))))
+    assert len(waiting) == 0
+    assert waiting.tokens == 0
+
+
+@given(lengths, st.floats(100, 1e6))
+def test_batches_keep_to_buckets_likeness_and_time(tokens: list[int], rate: float) -> None:
+    waiting = queue(rate)
+    for key, count in enumerate(tokens):
+        waiting.put(key, count, Lane.BULK, now=0.0)
+    for batch in drain(waiting):
+        sizes = [tokens[int(str(key))] for key in batch.keys]
+        assert batch.tokens == sum(sizes)
+        assert batch.width == BUCKETS.width(max(sizes))
+        assert batch.rows in BUCKETS.rows
+        assert min(sizes) >= LIKENESS * max(sizes) or BUCKETS.width(min(sizes)) == batch.width
+        assert batch.rows == 1 or batch.rows * batch.width <= rate * RELAXED_S * 1.01
+
+
+@given(st.lists(st.tuples(st.integers(1, MAX_TOKENS), st.sampled_from(Lane)), min_size=1, max_size=80))
+def test_removed_texts_never_run(texts: list[tuple[int, Lane]]) -> None:
+    waiting = queue()
+    for key, (tokens, lane) in enumerate(texts):
+        waiting.put(key, tokens, lane, now=0.0)
+    gone = set(range(0, len(texts), 2))
+    for key in gone:
+        waiting.remove(key)
+    planned = {key for batch in drain(waiting) for key in batch.keys}
+    assert planned == set(range(len(texts))) - gone
+
+
+@given(st.lists(st.tuples(st.integers(1, MAX_TOKENS), st.integers(1, 64)), min_size=1, max_size=60))
+def test_bulk_is_served_while_queries_never_stop(arrivals: list[tuple[int, int]]) -> None:
+    """However many queries come, waiting bulk moves at least once in every ageing period."""
+    waiting, now, last = queue(rate=1_000.0), 0.0, 0.0
+    for key in range(64):
+        waiting.put(("bulk", key), 16, Lane.BULK, now)
+    for number, (tokens, count) in enumerate(arrivals):
+        for one in range(count):
+            waiting.put((number, one), tokens, Lane.INTERACTIVE, now)
+        before = waiting.texts(Lane.BULK)
+        batch = waiting.take(now)
+        assert batch is not None
+        if waiting.texts(Lane.BULK) < before:
+            last = now
+        assert not before or now - last <= AGEING_S + 0.3  # the one micro-batch that was running
+        now += waiting.cost.seconds(batch.width, batch.rows)
+
+
+@given(st.lists(st.integers(1, MAX_TOKENS), min_size=1, max_size=60))
+def test_the_oldest_goes_first_whatever_comes_after(later: list[int]) -> None:
+    waiting = queue()
+    waiting.put("old", 100, Lane.BULK, now=0.0)
+    for key, tokens in enumerate(later):
+        waiting.put(key, tokens, Lane.BULK, now=0.001 * (key + 1))
+    batch = waiting.take(1.0)
+    assert batch is not None
+    assert "old" in batch.keys
+
+
+def test_a_deadline_goes_before_patience_but_does_not_starve_it() -> None:
+    waiting = queue()
+    waiting.put("patient", 200, Lane.BULK, now=0.0)
+    waiting.put("pressed", 10, Lane.BULK, now=1.0, deadline=3.0)
+    assert waiting.take(1.0).keys == ("pressed",)  # type: ignore[union-attr]
+    late = PATIENCE_S + 1
+    waiting.put("pressed", 10, Lane.BULK, now=late, deadline=late + 0.5)
+    assert waiting.take(late).keys == ("patient",)  # type: ignore[union-attr]
+
+
+def test_queries_go_before_bulk_and_shorten_its_batches() -> None:
+    relaxed, alert = queue(), queue()
+    for waiting in (relaxed, alert):
+        for key in range(64):
+            waiting.put(key, 20, Lane.BULK, now=0.0)
+    alert.put("query", 9, Lane.INTERACTIVE, now=0.0)
+    assert alert.take(0.0).keys == ("query",)  # type: ignore[union-attr]
+    long, short = relaxed.take(0.0), alert.take(0.0)
+    assert long is not None and short is not None
+    assert long.rows == 20  # 50 ms at 10,000 tokens/s in rows of 24
+    assert short.rows == 6
+    assert short.rows * short.width / 10_000 <= ALERT_S
+
+
+def test_equal_texts_run_once_with_the_more_urgent_wish() -> None:
+    waiting = queue()
+    waiting.put("same", 20, Lane.BULK, now=0.0, deadline=1.0)
+    waiting.put("same", 20, Lane.INTERACTIVE, now=0.5)
+    assert len(waiting) == 1
+    assert waiting.texts(Lane.INTERACTIVE) == 1
+    assert waiting.drop_expired(2.0) == []  # the second asker set no deadline
+    assert [batch.keys for batch in drain(waiting)] == [("same",)]
+
+
+def test_expired_texts_leave_the_queue() -> None:
+    waiting = queue()
+    waiting.put("late", 20, Lane.BULK, now=0.0, deadline=1.0)
+    waiting.put("fine", 20, Lane.BULK, now=0.0)
+    assert waiting.drop_expired(0.9) == []
+    assert waiting.drop_expired(1.0) == ["late"]
+    assert waiting.keys() == ["fine"]
+
+
+def test_removing_what_does_not_wait_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        queue().remove("unknown")
+
+
+@given(st.integers(1, 8192))
+def test_widths_are_few_ascending_and_reach_the_longest_text(max_tokens: int) -> None:
+    buckets = buckets_for(max_tokens)
+    assert list(buckets.widths) == sorted(set(buckets.widths))
+    assert buckets.widths[-1] == max_tokens
+    assert len(buckets.widths) <= 72
+    for tokens in {1, max_tokens, max_tokens // 2 + 1}:
+        width = buckets.width(tokens)
+        assert tokens <= width
+        assert width - tokens < max(8, width / 8 + 1)
+
+
+def test_a_text_over_the_widest_bucket_gets_the_widest() -> None:
+    assert Buckets((8, 16)).width(99) == 16
+
+
+@pytest.mark.parametrize(("count", "rows"), [(0, 1), (1, 1), (7, 6), (64, 64), (1000, 64)])
+def test_row_counts_come_from_the_list(count: int, rows: int) -> None:
+    assert BUCKETS.rows_within(count) == rows
+
+
+class TestCostModel:
+    def test_assumes_until_it_has_measured(self) -> None:
+        cost = CostModel()
+        assert (cost.is_measured, cost.rate > 0) == (False, True)
+        cost.observe(64, 4, 0.1)
+        assert cost.rate == pytest.approx(2_560)
+
+    def test_knows_widths_apart(self) -> None:
+        cost = CostModel()
+        cost.observe(8, 8, 0.064)
+        cost.observe(256, 8, 0.2048)
+        assert cost.seconds(8, 1) == pytest.approx(0.008)
+        assert cost.seconds(256, 1) == pytest.approx(0.0256)
+
+    def test_one_slow_run_does_not_undo_what_is_known(self) -> None:
+        cost = CostModel()
+        for _ in range(50):
+            cost.observe(64, 4, 0.01)
+        before = cost.rate
+        cost.observe(64, 4, 100.0)
+        assert cost.rate > 0.85 * before
+
+    @given(st.integers(1, 512), st.floats(1e-4, 10))
+    def test_allows_at_least_one_row(self, width: int, seconds: float) -> None:
+        assert CostModel().rows(width, seconds) >= 1
+
+
+@pytest.mark.parametrize(
+    ("priority", "texts", "chars", "lane"),
+    [
+        ("auto", 1, 50, Lane.INTERACTIVE),
+        ("auto", 4, 2_000, Lane.INTERACTIVE),
+        ("auto", 5, 50, Lane.BULK),
+        ("auto", 1, 2_001, Lane.BULK),
+        ("bulk", 1, 1, Lane.BULK),
+        ("interactive", 500, 10**6, Lane.INTERACTIVE),
+    ],
+)
+def test_lane_of(priority: str, texts: int, chars: int, lane: Lane) -> None:
+    assert lane_of(priority, texts, chars) is lane  # type: ignore[arg-type]
