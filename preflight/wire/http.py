@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from typing import Any, Iterable, Mapping, NamedTuple
 
 from preflight.wire.codes import CODES, ErrorCode
@@ -17,6 +18,12 @@ MAX_TEXTS = 2048
 
 #: The media type of raw little-endian float32 rows.
 OCTET_STREAM = "application/octet-stream"
+
+#: Every answer of a supervised sidecar carries its launch's nonce in this header. A port
+#: freed by a dead sidecar may be anyone's a moment later: an answer without it is not ours.
+NONCE_HEADER = "X-Sidecar-Nonce"
+
+_HOST = re.compile(r"(?:\[(?P<address>[^\]]*)\]|(?P<name>[^:\[\]]*))(?::[0-9]*)?")
 
 _TYPES = {
     400: "invalid_request_error",
@@ -78,17 +85,20 @@ def refuse(
     allowed_hosts: Iterable[str] = (),
     allowed_origins: Iterable[str] = (),
     token: str | None = None,
+    has_body: bool = True,
 ) -> Refusal | None:
     """Judge a request by its headers alone; None lets it in.
 
     A page in a browser may reach any loopback port: by a rebound name (its GET
     carries neither Origin nor Sec-Fetch-Site, so only the Host check stops it),
     or by a cross-site POST of a type that needs no permission. ``token`` is
-    given where the call needs one. ``headers`` maps names in any case. Our own
-    page calls from the origin that the Host header names.
+    given where the call needs one. ``has_body``: false where there is nothing
+    to declare a type for. ``headers`` maps names in any case; ``allowed_hosts``
+    are names without port, in lower case. Our own page calls from the origin
+    that the Host header names.
     """
     host = headers.get("Host", "")
-    if not _is_loopback(host) and _host_name(host) not in allowed_hosts:
+    if not _is_loopback(host) and _host_name(host).lower() not in allowed_hosts:
         return Refusal(
             ErrorCode.HOST_FORBIDDEN,
             f"Host header: wanted a loopback name such as 127.0.0.1, found {host[:100]!r}.",
@@ -114,21 +124,34 @@ def refuse(
             "Wanted 'Authorization: Bearer TOKEN' with this instance's token.",
             "Use the token from supervisor:ready, or the one the host set.",
         )
-    if method == "POST" and not _is_json(headers.get("Content-Type", "")):
-        found = headers.get("Content-Type", "")[:100]
+    if method == "POST" and has_body:
+        return _refuse_media(headers)
+    return None
+
+
+def _refuse_media(headers: Mapping[str, str]) -> Refusal | None:
+    """Judge what a body is declared to be. An encoded one is refused: a few bytes of gzip can be gigabytes."""
+    declared = headers.get("Content-Type", "")
+    if not _is_json(declared):
         return Refusal(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-            f"Content-Type: wanted application/json, found {found!r}.",
+            f"Content-Type: wanted application/json, found {declared[:100]!r}.",
             "Declare the body as application/json.",
+        )
+    encoding = headers.get("Content-Encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        return Refusal(
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            f"Content-Encoding: wanted none, found {encoding[:100]!r}.",
+            "Send the body as it is, without compression.",
         )
     return None
 
 
 def _host_name(host: str) -> str:
-    """Host header without its port: ``[::1]:80`` -> ``::1``."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.rpartition(":")[0] if ":" in host else host
+    """Host header without its port: ``[::1]:80`` -> ``::1``; empty where it is neither a name nor name:port."""
+    match = _HOST.fullmatch(host)
+    return (match["address"] or match["name"] or "") if match else ""
 
 
 def _is_loopback(host: str) -> bool:

@@ -19,7 +19,8 @@ def test_loopback_names_are_let_in(host: str) -> None:
 @pytest.mark.parametrize(
     "host",
     ["", "evil.example", "evil.example:8421", "127.0.0.1.evil.example", "localhost.evil.example", "192.168.1.2:8421",
-     "0.0.0.0:8421", "[::]:8421", "[fe80::1]", "127.0.0.1@evil.example", "2130706433"],
+     "0.0.0.0:8421", "[::]:8421", "[fe80::1]", "127.0.0.1@evil.example", "2130706433",
+     "127.0.0.1:8421@evil.example", "[::1]evil.example", "127.0.0.1:80:80", "127.0.0.1:x"],
 )  # fmt: skip
 def test_other_names_are_misdirected(host: str) -> None:
     refusal = refuse("GET", {"Host": host})
@@ -28,7 +29,7 @@ def test_other_names_are_misdirected(host: str) -> None:
 
 
 def test_a_host_may_be_allowed_by_name() -> None:
-    assert refuse("GET", {"Host": "box.local:8421"}, allowed_hosts=["box.local"]) is None
+    assert refuse("GET", {"Host": "Box.local:8421"}, allowed_hosts=["box.local"]) is None
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,14 @@ def test_a_body_must_be_declared_as_json(declared: str) -> None:
     assert refusal is not None
     assert refusal.code is ErrorCode.UNSUPPORTED_MEDIA_TYPE
     assert refuse("POST", JSON) is None
+    assert refuse("POST", {**LOCAL, "Content-Type": declared}, has_body=False) is None
+
+
+def test_an_encoded_body_is_refused() -> None:
+    refusal = refuse("POST", {**JSON, "Content-Encoding": "gzip"})
+    assert refusal is not None
+    assert refusal.code is ErrorCode.UNSUPPORTED_MEDIA_TYPE
+    assert refuse("POST", {**JSON, "Content-Encoding": "identity"}) is None
 
 
 @pytest.mark.parametrize("code", ErrorCode)
