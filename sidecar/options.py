@@ -1,0 +1,194 @@
+"""What the sidecar is started with: command line over environment (``SIDECAR_<NAME>``) over defaults."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from preflight.wire import cpus, environment
+from preflight.wire.http import DEFAULT_HOST, DEFAULT_PORT, MAX_BODY_BYTES, MAX_TEXTS
+from preflight.wire.models import DEFAULT_MODEL
+
+_PREFIX = "SIDECAR_"
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off", ""}
+
+
+class EngineName(StrEnum):
+    """Which engine runs the model."""
+
+    AUTO = "auto"
+    OPENVINO = "openvino"
+    TORCH = "torch"
+
+
+class Precision(StrEnum):
+    """What the engine computes in. ``auto``: bf16 where the processor has it."""
+
+    F32 = "f32"
+    BF16 = "bf16"
+    AUTO = "auto"
+
+
+class UsageError(ValueError):
+    """A bad option: names it, what was wanted, what was found and where it came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything that decides how the sidecar runs. Durations in seconds, sizes in bytes."""
+
+    host: str = DEFAULT_HOST
+    #: 0: any free port.
+    port: int = DEFAULT_PORT
+    model: str = DEFAULT_MODEL
+    engine: EngineName = EngineName.AUTO
+    precision: Precision = Precision.F32
+    #: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. A device that was named is never replaced by another.
+    device: str = "auto"
+    threads: int = 1
+    #: Where prepared models are kept; None: the platform's cache folder.
+    cache_dir: Path | None = None
+    offline: bool = False
+    max_texts: int = MAX_TEXTS
+    max_body_bytes: int = MAX_BODY_BYTES
+    #: How long running requests may take to finish when the sidecar is told to stop.
+    drain_timeout: float = 5.0
+    log_level: str = "info"
+    #: Identity of this launch, echoed in ``hello`` and ``/health``.
+    nonce: str = ""
+    #: Asked of every caller but ``/health``'s; None: of nobody.
+    token: str | None = field(default=None, repr=False)
+    #: End of file on standard input means stop.
+    lifeline: bool = False
+
+
+class _Row(NamedTuple):
+    """One option: its name on the command line, how it is read, and what ``--help`` says."""
+
+    name: str
+    read: Callable[[str], Any]
+    help: str
+    metavar: str | None = None
+
+    @property
+    def field(self) -> str:
+        return self.name.replace("-", "_")
+
+
+def _between(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        wanted = f"a whole number from {low} to {high}"
+        try:
+            value = int(text)
+        except ValueError:
+            raise ValueError(wanted) from None
+        if not low <= value <= high:
+            raise ValueError(wanted)
+        return value
+
+    return read
+
+
+def _seconds(text: str) -> float:
+    wanted = "seconds from 0 to 3600"
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(wanted) from None
+    if not 0 <= value <= 3600:
+        raise ValueError(wanted)
+    return value
+
+
+def _one_of(*values: str) -> Callable[[str], str]:
+    """Read one of ``values`` and return that very value, an enumeration's member where it is one."""
+
+    def read(text: str) -> str:
+        if text not in values:
+            raise ValueError("one of " + ", ".join(values))
+        return values[values.index(text)]
+
+    return read
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in _TRUE | _FALSE:
+        raise ValueError("1 or 0")
+    return text.lower() in _TRUE
+
+
+def _filled(text: str) -> str:
+    if not text.strip():
+        raise ValueError("a value that is not empty")
+    return text
+
+
+def _device(text: str) -> str:
+    kind, separator, number = text.partition(":")
+    if kind not in {"auto", "cpu", "cuda", "mps"} or (separator and (kind != "cuda" or not number.isdecimal())):
+        raise ValueError("auto, cpu, cuda, cuda:N or mps")
+    return text
+
+
+_ROWS = (
+    _Row("host", _filled, "address to listen on", "ADDRESS"),
+    _Row("port", _between(0, 65535), "port to listen on; 0: any free one", "PORT"),
+    _Row("model", _filled, "model name, model folder, or 'embedded'", "ID|DIR|embedded"),
+    _Row("engine", _one_of(*EngineName), "what runs the model: " + ", ".join(EngineName)),
+    _Row("precision", _one_of(*Precision), "what it computes in: " + ", ".join(Precision)),
+    _Row("device", _device, "where it runs: auto, cpu, cuda, cuda:N, mps"),
+    _Row("threads", _between(1, 1024), "threads of the engine (default: the physical cores this process may use)", "N"),
+    _Row("cache-dir", Path, "folder for prepared models", "DIR"),
+    _Row("offline", _flag, "never use the network"),
+    _Row("max-texts", _between(1, 1_000_000), "most texts in a request", "N"),
+    _Row("max-body-bytes", _between(1024, 1 << 31), "largest request body", "BYTES"),
+    _Row("drain-timeout", _seconds, "how long running requests may finish on stop", "SECONDS"),
+    _Row("log-level", _one_of("debug", "info", "warning", "error"), "least level that is logged to standard error"),
+)
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
+    """Return the options of a start. Raises ``UsageError``; ``--help`` exits as argparse does."""
+    given = vars(_parser().parse_args(list(argv)))
+    values: dict[str, Any] = {}
+    for row in _ROWS:
+        variable = _PREFIX + row.field.upper()
+        if given[row.field] is not None:
+            values[row.field] = _value(row, given[row.field], f"--{row.name}")
+        elif environ.get(variable):
+            values[row.field] = _value(row, environ[variable], f"environment variable {variable}")
+    values.setdefault("threads", cpus.usable_cores())
+    return Options(
+        **values,
+        nonce=environ.get(environment.NONCE) or secrets.token_hex(16),
+        token=environ.get(environment.TOKEN) or None,
+        lifeline=environ.get(environment.LIFELINE) == "1",
+    )
+
+
+def _value(row: _Row, text: str, source: str) -> Any:
+    try:
+        return row.read(text)
+    except ValueError as error:
+        raise UsageError(f"{source}: wanted {error}, found {text[:100]!r}.") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sidecar",
+        description="Serve text embeddings of one model on a local port.",
+        epilog="Each option is also an environment variable: --cache-dir is SIDECAR_CACHE_DIR.",
+        allow_abbrev=False,
+    )
+    for row in _ROWS:
+        if row.read is _flag:
+            parser.add_argument(f"--{row.name}", action="store_const", const="1", help=row.help)
+        else:
+            parser.add_argument(f"--{row.name}", metavar=row.metavar or row.name.upper(), help=row.help)
+    return parser
