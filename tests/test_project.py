@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -58,3 +60,10 @@ def test_the_supported_range_of_pythons_is_stated_once() -> None:
 
 def test_every_code_has_a_row() -> None:
     assert set(CODES) == set(ErrorCode)
+
+
+def test_generated_pages_are_current() -> None:
+    made = subprocess.run(
+        [sys.executable, "scripts/generate_docs.py", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
