@@ -29,6 +29,9 @@ def dotted(version):
     return ".".join(str(part) for part in version)
 
 
+#: Next step for whoever runs another version.
+HINT = "Install Python %s from your system's package manager, and run the same command with it." % dotted(NEWEST)
+
 #: The range as people and reports read it.
 WANTED = ">=%s,<=%s" % (dotted(OLDEST), dotted(NEWEST))
 
@@ -39,20 +42,15 @@ def is_supported(version):
     return OLDEST <= tuple(version[:2]) <= NEWEST
 
 
-def refusal(version, executable):
-    # type: (Sequence[int], str) -> Dict[str, Any]
+def refusal(version, executable, hint=HINT):
+    # type: (Sequence[int], str, str) -> Dict[str, Any]
     """Return the typed refusal for an interpreter: a JSON-ready mapping.
 
     The shape is the preflight report's (one check, ``python.version``), so a
     reader of reports needs no second parser.
     """
     found = dotted(version[:3])
-    message = "Python %s or newer (up to %s) is needed; this is Python %s." % (
-        dotted(OLDEST),
-        dotted(NEWEST),
-        found,
-    )
-    hint = "Install Python %s from your system's package manager, and run the same command with it." % dotted(NEWEST)
+    message = "Python %s to %s is needed; this is Python %s." % (dotted(OLDEST), dotted(NEWEST), found)
     check = {
         "id": "python.version",
         "status": "error",
@@ -74,38 +72,39 @@ def refusal(version, executable):
     }
 
 
-def require_supported_python(argv, oldest=OLDEST):
-    # type: (Sequence[str], Tuple[int, int]) -> None
+def require_supported_python(argv, oldest=OLDEST, hint=HINT):
+    # type: (Sequence[str], Tuple[int, int], str) -> None
     """Return when the running interpreter is in range, else print why and exit 1.
 
-    ``argv``: the arguments after the program's name. Prints one
-    ``startup:error`` line (contract, section 4) for ``run``, the JSON report
-    with ``--json``, and two lines of text otherwise.
+    ``argv``: the arguments after the program's name. ``hint``: the next step.
+    Prints one ``startup:error`` line (contract, section 4) for ``run``, the
+    JSON report with ``--json``, and two lines of text otherwise.
     """
     if oldest <= tuple(sys.version_info[:2]) <= NEWEST:
         return
     import json
 
-    report = refusal(sys.version_info[:3], sys.executable)
+    report = refusal(sys.version_info[:3], sys.executable, hint)
     check = report["checks"][0]
     if "--json" in argv:
         print(json.dumps(report))
-    elif argv[:1] == ["run"] and not sys.stdout.isatty():
+    elif "run" in argv[:1] and not sys.stdout.isatty():
         print(json.dumps(startup_error(check)))
     else:
         print("%s: %s" % (check["code"], check["message"]))
         print("Next step: %s" % check["hint"])
+    sys.stdout.flush()
     sys.exit(1)
 
 
 def startup_error(check):
     # type: (Dict[str, Any]) -> Dict[str, Any]
     """The ``startup:error`` line of a failed check (contract, section 4)."""
-    from datetime import datetime
+    import time
 
     return {
         "channel": "startup:error",
-        "time": datetime.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "launch": 0,
         "code": check["code"],
         "message": check["message"],

@@ -48,6 +48,8 @@ class Wanted:
     port: int | None = None
     #: ``instance.json`` of the state folder: a port held by that instance is not a fault.
     instance_file: str | None = None
+    #: What a person types to have the environment made or repaired.
+    setup_command: str = "python3 -m supervisor setup"
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class VenvFacts:
     """One virtual environment, read from outside."""
 
     path: str
+    #: False as well for an empty folder: nothing is lost when an environment is made there.
     exists: bool
     #: Holds a readable ``pyvenv.cfg``.
     configured: bool = False
@@ -166,7 +169,8 @@ class Facts:
 
     wanted: Wanted
     python: PythonFacts
-    packages: tuple[PackageFacts, ...] = ()
+    #: Those of the environment; None where its interpreter is not the one that looks.
+    packages: tuple[PackageFacts, ...] | None = None
     venv: VenvFacts | None = None
     disk: DiskFacts | None = None
     memory: MemoryFacts | None = None
@@ -189,14 +193,34 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Interpreter:
+    """The interpreter a report speaks of. ``arch`` is None where it was not looked at."""
+
+    path: str
+    version: str
+    arch: str | None
+    source: str
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """An environment that was looked at and not chosen, and why."""
+
+    path: str
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Report:
     """The outcome of all checks (contract, section 7)."""
 
     checks: tuple[Finding, ...]
-    python: PythonFacts
+    python: Interpreter
     platform: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     venv: str | None = None
+    passed_over: tuple[PassedOver, ...] = ()
     duration_ms: int = 0
 
     @property

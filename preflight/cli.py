@@ -1,0 +1,54 @@
+"""The arguments of ``python3 -m preflight``, for people and for a supervisor that asks another interpreter.
+
+Constraint: CPython 3.8 or newer, standard library alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from typing import Any, Sequence
+
+from preflight import render
+from preflight.dependencies import Profile
+from preflight.examine import examine
+from preflight.model import Folder, Wanted
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the report of the running interpreter; 0 when nothing is an error, else 1."""
+    arguments = _parser().parse_args(argv)
+    report = examine(arguments.wanted or _by_options(arguments), arguments.source)
+    sys.stdout.write(render.to_json(report) + "\n" if arguments.json else render.to_text(report))
+    return 0 if report.ok else 1
+
+
+def to_argument(wanted: Wanted) -> str:
+    """``wanted`` as the value of ``--wanted``."""
+    return json.dumps(dataclasses.asdict(wanted))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="preflight", description="Check what must hold before anything starts.")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--profile", type=Profile, choices=list(Profile), default=Profile.LEAN, metavar="lean|full")
+    parser.add_argument("--host", default=Wanted.host)
+    parser.add_argument("--port", type=int, help="check that this port can be listened on")
+    parser.add_argument("--wanted", type=_wanted, help=argparse.SUPPRESS)
+    parser.add_argument("--source", default="running", help=argparse.SUPPRESS)
+    return parser
+
+
+def _by_options(arguments: argparse.Namespace) -> Wanted:
+    return Wanted(profile=arguments.profile, host=arguments.host, port=arguments.port)
+
+
+def _wanted(text: str) -> Wanted:
+    """The inverse of ``to_argument``; keys of a newer caller are ignored."""
+    data: dict[str, Any] = json.loads(text)
+    known = {field.name for field in dataclasses.fields(Wanted)}
+    kept = {key: value for key, value in data.items() if key in known}
+    folders = tuple(Folder(**folder) for folder in kept.pop("folders", ()))
+    return Wanted(**{**kept, "profile": Profile(kept["profile"]), "folders": folders})
