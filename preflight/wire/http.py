@@ -23,6 +23,10 @@ OCTET_STREAM = "application/octet-stream"
 #: freed by a dead sidecar may be anyone's a moment later: an answer without it is not ours.
 NONCE_HEADER = "X-Sidecar-Nonce"
 
+#: Seconds that a caller gives a request; after them it is answered with TIMEOUT.
+TIMEOUT_HEADER = "X-Request-Timeout"
+MAX_TIMEOUT_S = 3600
+
 _HOST = re.compile(r"(?:\[(?P<address>[^\]]*)\]|(?P<name>[^:\[\]]*))(?::[0-9]*)?")
 
 _TYPES = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Iterable, Mapping
 
 from preflight.wire.codes import CODES, ErrorCode
-from preflight.wire.http import OCTET_STREAM, status_of
+from preflight.wire.http import MAX_TIMEOUT_S, OCTET_STREAM, TIMEOUT_HEADER, status_of
 from preflight.wire.schemas import ANY_OBJECT, SCHEMAS, STRING, Schema, ref
 
 JSON = "application/json"
@@ -60,6 +60,13 @@ class Operation:
 
 
 _PREFER = header("Prefer", "`respond-partial`: answer the other texts where one cannot be embedded.")
+_TIMEOUT: Schema = {
+    "name": TIMEOUT_HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_S},
+    "description": "Seconds that this call may take.",
+}
 _RAW = {"type": "string", "format": "binary", "description": "Little-endian float32 rows; X-Embedding-Shape: n,dim."}
 
 #: The calls of a sidecar, which the public port serves identically.
@@ -80,7 +87,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Vectors of texts, in their order.",
         {JSON: ref("EmbedResponse"), OCTET_STREAM: _RAW},
         body=ref("EmbedRequest"),
-        parameters=(_PREFER,),
+        parameters=(_PREFER, _TIMEOUT),
         errors=_EMBEDDING,
     ),
     Operation(
@@ -90,7 +97,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Vectors of texts, as the OpenAI API gives them.",
         {JSON: ref("EmbeddingsResponse")},
         body=ref("EmbeddingsRequest"),
-        parameters=(_PREFER,),
+        parameters=(_PREFER, _TIMEOUT),
         errors=_EMBEDDING,
     ),
     Operation(

@@ -43,6 +43,11 @@ def nullable(schema: Schema) -> Schema:
 
 _VECTOR = array(NUMBER, description="`dim` numbers; null where the text could not be embedded.")
 _USAGE = obj({"tokens": INTEGER})
+_OPTIONS: Mapping[str, Schema] = {
+    "truncate": {"type": "boolean", "default": True},
+    "input_type": {"type": ["string", "null"], "enum": ["query", "document", None], "default": None},
+    "priority": {"type": "string", "enum": ["auto", "interactive", "bulk"], "default": "auto"},
+}
 _FAILURES = array(
     obj({"index": INTEGER, "code": STRING}), description="With `Prefer: respond-partial`: texts without an answer."
 )
@@ -104,9 +109,7 @@ SCHEMAS: Mapping[str, Schema] = {
         {
             "texts": array(STRING, minItems=1, maxItems=MAX_TEXTS),
             "normalize": {"type": "boolean", "default": True},
-            "truncate": {"type": "boolean", "default": True},
-            "input_type": {"type": ["string", "null"], "enum": ["query", "document", None], "default": None},
-            "priority": {"type": "string", "enum": ["auto", "interactive", "bulk"], "default": "auto"},
+            **_OPTIONS,
         },
         ["texts"],
         "Unknown fields are ignored.",
@@ -127,9 +130,10 @@ SCHEMAS: Mapping[str, Schema] = {
         {
             "input": {"oneOf": [STRING, array(STRING, minItems=1, maxItems=MAX_TEXTS)]},
             "model": STRING,
-            "encoding_format": {"type": "string", "enum": ["float", "base64"], "default": "float"},
-            "dimensions": {"type": "integer", "minimum": 1},
-            "user": STRING,
+            "encoding_format": {"type": ["string", "null"], "enum": ["float", "base64", None], "default": "float"},
+            "dimensions": {"type": ["integer", "null"], "minimum": 1},
+            "user": nullable(STRING),
+            **_OPTIONS,
         },
         ["input"],
     ),
