@@ -1,0 +1,155 @@
+"""The state of supervision: one frozen value, and what can be read off it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from preflight.wire import State
+from supervisor.messages import Failure
+from supervisor.policy import LEAST_BATCH_SHARE, STABLE_S, Breaker, Policy, allowance_s
+from supervisor.stages import Stages
+from supervisor.watchdog import Suspicion, Watch
+
+
+class Phase(Enum):
+    """Where supervision stands. Docs draw these; hosts see the coarser ``State``."""
+
+    #: A process was ordered and has not been reported yet.
+    SPAWNING = "spawning"
+    #: It lives and is not ready.
+    STARTING = "starting"
+    READY = "ready"
+    #: Ready before; the last round was bad.
+    SUSPECT = "suspect"
+    #: Being ended; ``after`` says what comes next.
+    KILLING = "killing"
+    #: Nothing lives; the next launch is due soon.
+    BACKOFF = "backoff"
+    #: Nothing lives; the breaker is open, the next probe is due.
+    BROKEN = "broken"
+    #: Nothing lives, on purpose; a request wakes it.
+    IDLE = "idle"
+    #: It lives and finishes what it has; ``after`` says what comes next.
+    DRAINING = "draining"
+    #: Being ended for good.
+    STOPPING = "stopping"
+    #: Nothing lives and nothing will.
+    STOPPED = "stopped"
+
+
+#: Phases in which a process of the present launch may be alive.
+ALIVE = frozenset(
+    {
+        Phase.SPAWNING,
+        Phase.STARTING,
+        Phase.READY,
+        Phase.SUSPECT,
+        Phase.KILLING,
+        Phase.DRAINING,
+        Phase.STOPPING,
+    }
+)
+
+
+class After(Enum):
+    """What follows the end of the present launch."""
+
+    FAILURE = "failure"
+    RESTART = "restart"
+    IDLE = "idle"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What is known of the present launch, dead or alive; number 0 before the first."""
+
+    number: int = 0
+    stages: Stages = field(default_factory=Stages)
+    greeted: bool = False
+    #: Data of its ``error`` line.
+    own_error: Mapping[str, Any] | None = None
+    #: When its start-up last made structured progress.
+    progressed_at: float = 0.0
+    ready_at: float | None = None
+    watch: Watch = field(default_factory=Watch)
+    suspicion: Suspicion | None = None
+    #: Bad rounds since the suspicion; while draining, rounds without work.
+    rounds: int = 0
+
+    def is_stable(self, now: float) -> bool:
+        """It has been ready for a stable minute."""
+        return self.ready_at is not None and now - self.ready_at >= STABLE_S
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """Everything that decides what happens next. ``initial`` makes the first."""
+
+    policy: Policy
+    phase: Phase = Phase.IDLE
+    launch: Launch = field(default_factory=Launch)
+    #: When the phase's own timer runs out; None: it has none.
+    due: float | None = None
+    after: After = After.FAILURE
+    #: What the present launch is being ended for, or what failed last.
+    failure: Failure | None = None
+    breaker: Breaker = field(default_factory=Breaker)
+    #: Launches failed since the last stable minute.
+    failures: int = 0
+    #: Launches made to replace one that had been running or starting.
+    restarts: int = 0
+    memory_kills: int = 0
+    has_been_ready: bool = False
+    #: Whether the present launch replaces another.
+    replaces: bool = False
+    grace_until: float = 0.0
+    reason: str = ""
+
+    @property
+    def batch_share(self) -> float:
+        """Share of the batch budget for the next launch: halved by every end for want of memory."""
+        return max(LEAST_BATCH_SHARE, 0.5**self.memory_kills)
+
+
+def initial(policy: Policy) -> Supervision:
+    """Return the state before the first launch; ``WakeRequested`` starts it."""
+    return Supervision(policy)
+
+
+_PUBLIC = {
+    Phase.READY: State.READY,
+    Phase.SUSPECT: State.SUSPECT,
+    Phase.BACKOFF: State.RESTARTING,
+    Phase.BROKEN: State.BROKEN,
+    Phase.IDLE: State.IDLE,
+    Phase.DRAINING: State.DRAINING,
+    Phase.STOPPING: State.DRAINING,
+    Phase.STOPPED: State.STOPPED,
+}
+
+
+def public_state(s: Supervision) -> State:
+    """The state as hosts see it."""
+    if s.phase is Phase.KILLING:
+        return State.DRAINING if s.after is After.IDLE else State.RESTARTING
+    if s.phase in {Phase.SPAWNING, Phase.STARTING}:
+        return State.RESTARTING if s.replaces else State.STARTING
+    return _PUBLIC[s.phase]
+
+
+def next_due(s: Supervision) -> float | None:
+    """When a ``Tick`` next changes something by time alone; None: only news can."""
+    if s.phase is Phase.STARTING:
+        return s.launch.progressed_at + allowance_s(s.launch.stages, s.policy)
+    return s.due
+
+
+def next_retry_s(s: Supervision, now: float) -> float | None:
+    """Seconds until the next launch is due; None where none is waited for."""
+    if s.phase not in {Phase.BACKOFF, Phase.BROKEN} or s.due is None:
+        return None
+    return round(max(0.0, s.due - now), 3)

@@ -1,0 +1,176 @@
+"""Every reachable state of the machine, searched; and long random lives."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Hashable
+from functools import lru_cache
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from supervisor import policy as policy_module
+from supervisor.messages import Health, HealthMissed, HealthSeen, Input, ProgressSeen, Spawned, Tick, Work
+from supervisor.policy import AwakeClock, Policy
+from supervisor.supervision import Phase, next_due
+from tests.supervisor.world import HELLO, ORDERS, World, new_world
+
+#: Everything on, so that every move can be reached.
+ALL = Policy(idle_unload_s=30.0, memory_limit_mb=1000.0)
+ONCE = Policy(auto_restart=False)
+
+
+def key(world: World) -> Hashable:
+    """What distinguishes worlds: times by their order, counts up to where they stop mattering."""
+    s, launch, now = world.s, world.s.launch, world.now
+    due = next_due(s)
+    common = (s.phase, due is not None and due <= now, s.has_been_ready, s.breaker.is_open, len(s.breaker.crashes))
+    if not world.live:
+        return common
+    error = launch.own_error and launch.own_error["code"]
+    if s.phase in {Phase.SPAWNING, Phase.STARTING}:
+        return (*common, error, world.reported, launch.greeted, launch.stages.is_warm, launch.rounds)
+    if s.phase in {Phase.READY, Phase.SUSPECT}:
+        watch = launch.watch
+        counts = (launch.rounds, min(watch.misses, 3), watch.has_served, watch.work.is_idle)
+        return (*common, error, *counts, launch.is_stable(now), now < s.grace_until)
+    terminal = s.failure.terminal if s.failure else None
+    return (*common, s.after, world.reported, launch.rounds, terminal)
+
+
+@pytest.fixture
+def eager_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second crash opens it: the same decisions in a space that can be searched."""
+    monkeypatch.setattr(policy_module, "SCORE_OPENS", 1.5)
+    monkeypatch.setattr(policy_module, "CRASHES_AN_HOUR", 2)
+
+
+@lru_cache
+def explore(policy: Policy) -> tuple[dict[Hashable, World], dict[Hashable, set[Hashable]]]:
+    """Return the reachable worlds by key, and the edges."""
+    start = new_world(policy)
+    worlds: dict[Hashable, World] = {key(start): start}
+    edges: dict[Hashable, set[Hashable]] = {}
+    todo = deque(worlds)
+    while todo:
+        here = todo.popleft()
+        world = worlds[here]
+        edges[here] = set()
+        moves: list[tuple[float, Input]] = [*world.happenings(), *((0.0, order) for order in ORDERS)]
+        for wait, input_ in moves:
+            there = world.after(wait, input_)
+            edges[here].add(key(there))
+            if key(there) not in worlds:
+                worlds[key(there)] = there
+                todo.append(key(there))
+    return worlds, edges
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("eager_breaker")
+@pytest.mark.parametrize("policy", [ALL, ONCE], ids=["all", "once"])
+def test_the_invariants_hold_everywhere_and_every_state_has_a_way_out(policy: Policy) -> None:
+    worlds, edges = explore(policy)  # World.give holds the invariants on the way
+    unreachable = set(Phase) - {world.s.phase for world in worlds.values()}
+    assert unreachable == (set() if policy is ALL else {Phase.BACKOFF, Phase.BROKEN})
+    backwards: dict[Hashable, set[Hashable]] = {}
+    for here, theres in edges.items():
+        for there in theres:
+            backwards.setdefault(there, set()).add(here)
+    good = {k for k, world in worlds.items() if world.s.phase in {Phase.READY, Phase.STOPPED}}
+    todo = deque(good)
+    while todo:
+        for k in backwards.get(todo.popleft(), set()) - good:
+            good.add(k)
+            todo.append(k)
+    assert good == set(worlds)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("eager_breaker")
+def test_any_state_left_to_a_kind_world_reaches_ready_idle_or_stopped() -> None:
+    """No order needed: time, obedient processes and good answers suffice."""
+    worlds, _ = explore(ALL)
+    for world in worlds.values():
+        left_alone(world)
+
+
+def left_alone(world: World) -> None:
+    for _ in range(60):
+        phase, launch = world.s.phase, world.s.launch.number
+        if phase in {Phase.READY, Phase.IDLE, Phase.STOPPED}:
+            return
+        if phase in {Phase.KILLING, Phase.STOPPING}:
+            exited = next(m for m in world.happenings() if type(m[1]).__name__ == "Exited")
+            world = world.after(*exited)
+        elif phase is Phase.SPAWNING:
+            world = world.after(0.01, Spawned(launch, 7))
+        elif phase in {Phase.BACKOFF, Phase.BROKEN}:
+            world = world.after((next_due(world.s) or 0.0) - world.now, Tick())
+        elif phase is Phase.STARTING and not world.s.launch.greeted:
+            world = world.after(0.1, ProgressSeen(launch, HELLO))
+        else:
+            world = world.after(0.1, HealthSeen(launch, Health(True, "ok", Work(done=99))))
+    raise AssertionError(f"still {world.s.phase} after 60 kind steps")
+
+
+class Life(RuleBasedStateMachine):
+    """Random inputs in random order, at random times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = new_world(ALL)
+        self.launches = 0
+
+    @rule(data=st.data(), wait=st.sampled_from([0.0, 0.3, 1.0, 5.0]))
+    def something_happens(self, data: st.DataObject, wait: float) -> None:
+        least, input_ = data.draw(st.sampled_from(self.world.happenings()))
+        self.world = self.world.after(max(wait, least), input_)
+
+    @rule(order=st.sampled_from([order for order in ORDERS if type(order).__name__ != "StopRequested"]))
+    def someone_orders(self, order: Input) -> None:
+        self.world = self.world.give(order)
+
+    @precondition(lambda self: self.launches > 3)
+    @rule()
+    def someone_stops(self) -> None:
+        self.world = self.world.give(ORDERS[1])
+
+    @invariant()
+    def launches_only_grow(self) -> None:
+        assert self.world.s.launch.number >= self.launches
+        self.launches = self.world.s.launch.number
+
+
+Life.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestLife = pytest.mark.slow(Life.TestCase)
+
+
+@pytest.mark.slow
+def test_a_thousand_lives_with_sleep_and_clock_jumps_see_no_restart() -> None:
+    """A healthy busy sidecar, ten-minute suspends, jumps of a day; seeds, not luck."""
+    for seed in range(1000):
+        assert sleepy_life(random.Random(seed)) == 1
+
+
+def sleepy_life(dice: random.Random) -> int:
+    """Return the number of launches after some minutes with sleeps in them."""
+    raw = dice.uniform(0, 1e6)
+    clock, world, done = AwakeClock(raw), new_world(Policy()), 0
+    world = world.give(ORDERS[0]).give(Spawned(1, 7)).give(ProgressSeen(1, HELLO))
+    for _ in range(20):
+        slept = dice.choice([0.0] * 8 + [600.0, 86400.0, -86400.0, -3.0])
+        raw += slept + 1.0
+        now, gap = clock.advance(raw)
+        world = World(world.s, now, world.live, world.reported).give(Tick(gap))
+        if slept > 0:  # the connection broke, the answer was late
+            for _ in range(dice.randrange(4)):
+                world = world.give(HealthMissed(1, "timeout"))
+        done += dice.randrange(3)
+        work = Work(done, queued=dice.randrange(9), running_tokens=500, running_age_s=abs(slept), tokens_per_s=900.0)
+        world = world.give(HealthSeen(1, Health(True, "ok", work)))
+    assert world.s.phase is Phase.READY
+    return world.s.launch.number
