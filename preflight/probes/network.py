@@ -53,7 +53,7 @@ def _instance(path: str | None) -> tuple[int, int] | None:
     """Port and pid that the state folder's instance file names."""
     try:
         instance = json.loads(Path(path or "").read_text("utf-8"))
-        return urlsplit(instance["url"]).port or 0, int(instance["pid"])
+        return urlsplit(str(instance["url"])).port or 0, int(instance["pid"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
