@@ -9,6 +9,8 @@ type Listener<T> = (value: T) => void;
 export class Listeners<Events extends object> {
   readonly #byName = new Map<keyof Events, Listener<never>[]>();
 
+  constructor(private readonly report: (error: unknown) => void = rethrowSoon) {}
+
   add<K extends keyof Events>(name: K, listener: Listener<Events[K]>): void {
     this.#byName.set(name, [...(this.#byName.get(name) ?? []), listener]);
   }
@@ -23,10 +25,14 @@ export class Listeners<Events extends object> {
       try {
         listener(value);
       } catch (error) {
-        queueMicrotask(() => {
-          throw error;
-        });
+        this.report(error);
       }
     }
   }
+}
+
+function rethrowSoon(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
 }
