@@ -1,0 +1,66 @@
+"""Real stores: a SQLite file, a PostgreSQL with pgvector from the package pgserver, a Chroma folder."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.stores import Kind, Store, StoreUrl, open_store, parse
+
+KINDS = (Kind.SQLITE, Kind.POSTGRES, Kind.CHROMA)
+_NUMBERS = itertools.count()
+
+Opener = Callable[[], Store]
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server of our own; it ends with the tests."""
+    pytest.importorskip("psycopg")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a runtime folder that a bare machine has not
+        pgserver = pytest.importorskip("pgserver")
+        server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.value)
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUrl:
+    """Address of an empty store of each kind."""
+    if request.param is Kind.SQLITE:
+        pytest.importorskip("apsw")
+        pytest.importorskip("sqlite_vec")
+        return parse(f"sqlite:{tmp_path}/vectors.db")
+    if request.param is Kind.CHROMA:
+        pytest.importorskip("chromadb")
+        return parse(f"chroma:{tmp_path}/chroma")
+    return postgres_url(request.getfixturevalue("postgres"))
+
+
+def postgres_url(server: str) -> StoreUrl:
+    """Address of a table that nobody used before."""
+    return parse(f"{server}&table=t{next(_NUMBERS)}_rows")
+
+
+@pytest.fixture
+def opener(store_url: StoreUrl) -> Iterator[Opener]:
+    """A function that opens the store anew, as another process would; all are closed at the end."""
+    opened: list[Store] = []
+
+    def open_again() -> Store:
+        opened.append(open_store(store_url))
+        return opened[-1]
+
+    yield open_again
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(opener: Opener) -> Store:
+    return opener()
