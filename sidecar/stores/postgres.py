@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -54,6 +53,7 @@ class PostgresStore:
     def __init__(self, conninfo: str, table: str) -> None:
         """Connect. Raises ``StoreError``, ``DependencyMissing``."""
         self._psycopg = require("psycopg", EXTRA)
+        self._jsonb = require("psycopg.types.json", EXTRA).Jsonb
         self._pgvector = require("pgvector.psycopg", EXTRA)
         self._sql = Statements(table)
         self._place = f"{table} at {redacted(conninfo)}"
@@ -241,7 +241,7 @@ class PostgresStore:
         with self._db.cursor() as cursor, cursor.copy(self._sql.copy()) as copy:
             copy.set_types(COLUMN_TYPES)
             for row, vector in zip(batch.rows, batch.vectors, strict=True):
-                metadata = json.dumps(dict(row.metadata), ensure_ascii=False)
+                metadata = self._jsonb(dict(row.metadata))
                 copy.write_row((row.id, row.source, row.ordinal, row.content_hash, row.text, metadata, vector))
 
     def _replace(self, space: Space) -> None:
