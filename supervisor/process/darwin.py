@@ -1,0 +1,37 @@
+"""What only macOS has: no subreaper, so whatever lost its guard is found by its mark."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Collection
+
+from supervisor.messages import Exit
+from supervisor.process import guard
+from supervisor.process.base import Child, Command, Listener
+from supervisor.process.posix import PosixChild
+
+
+class DarwinLauncher:
+    """Launches behind a guard. ``ps`` lists our processes with their environments."""
+
+    def __init__(self, ps: Callable[[], str] = guard.list_processes) -> None:
+        self._ps = ps
+        self._guards: set[int] = set()
+
+    def prepare(self) -> None:
+        """Nothing can be arranged beforehand: the lifeline must do."""
+
+    def spawn(self, command: Command, listener: Listener) -> Child:
+        return PosixChild(command, listener, self._adopt, self._guards)
+
+    def sweep(self, nonces: Collection[str]) -> int:
+        listing = self._ps()
+        found = {pid for nonce in nonces if nonce for pid in guard.marked(listing, nonce)} - {os.getpid()}
+        for pid in found:
+            guard.kill(pid, signal.SIGKILL)
+        return len(found)
+
+    def _adopt(self, sidecar: int, nonce: str, guards: Collection[int]) -> tuple[bool, Exit | None]:
+        """Orphans go to launchd, which reaps them: the sidecar's own status is lost with its guard."""
+        return self.sweep({nonce}) > 0, None

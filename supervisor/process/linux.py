@@ -1,0 +1,121 @@
+"""What only Linux has: the supervisor as subreaper, adopted orphans, the sweep by environment."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from preflight.wire.environment import NONCE
+from supervisor.messages import Exit
+from supervisor.process import guard
+from supervisor.process.base import Child, Command, Listener
+from supervisor.process.posix import PosixChild, signal_name
+
+#: Rounds of a sweep, each after a short wait: a process may fork while it is looked for.
+_SWEEP_ROUNDS = 40
+_SWEEP_WAIT_S = 0.005
+
+
+class LinuxLauncher:
+    """Launches behind a guard; what a killed guard leaves behind becomes a child of this process and is ended here."""
+
+    def __init__(self) -> None:
+        self._guards: set[int] = set()
+
+    def prepare(self) -> None:
+        ctypes.CDLL(None, use_errno=True).prctl(guard.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def spawn(self, command: Command, listener: Listener) -> Child:
+        return PosixChild(command, listener, adopt, self._guards)
+
+    def sweep(self, nonces: Collection[str]) -> int:
+        return sweep(nonces)
+
+
+def adopt(sidecar: int, nonce: str, guards: Collection[int]) -> tuple[bool, Exit | None]:
+    """Kill and reap those of our children that belong to a launch whose guard died.
+
+    Returns whether any was still there, and how the sidecar ended if it was
+    reaped now. Call it until nothing is there: a child of a child comes to us
+    only when its parent is gone.
+    """
+    found, exit_ = False, None
+    for pid in guard.children(os.getpid()):
+        if pid in guards or not (pid == sidecar or _session(pid) == sidecar or carries(pid, {nonce})):
+            continue
+        found = True
+        guard.kill(pid, signal.SIGKILL)
+        ended = _reap(pid)
+        if ended is not None and pid == sidecar:
+            exit_ = ended
+    return found, exit_
+
+
+def _reap(pid: int) -> Exit | None:
+    try:
+        ended, how = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    if not ended:
+        return None
+    code = os.waitstatus_to_exitcode(how)
+    return Exit(status=code) if code >= 0 else Exit(signal=-code, signal_name=signal_name(-code))
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
+
+
+def sweep(nonces: Collection[str]) -> int:
+    """Kill every process of ours whose environment carries one of ``nonces``; returns how many were killed."""
+    killed: set[int] = set()
+    for _ in range(_SWEEP_ROUNDS):
+        found = [pid for pid in _own_processes() if carries(pid, nonces)]
+        if not found:
+            break
+        killed.update(pid for pid in found if _kill_if_carries(pid, nonces))
+        time.sleep(_SWEEP_WAIT_S)
+    return len(killed)
+
+
+def _own_processes() -> Iterator[int]:
+    uid, me = os.getuid(), os.getpid()
+    for entry in os.scandir("/proc"):
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(entry.name)
+            if pid != me and entry.stat().st_uid == uid:
+                yield pid
+
+
+def carries(pid: int, nonces: Collection[str]) -> bool:
+    """Whether the environment that ``pid`` was started with carries one of ``nonces``; a zombie's is empty."""
+    try:
+        entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return any(f"{NONCE}={nonce}".encode() in entries for nonce in nonces if nonce)
+
+
+def _kill_if_carries(pid: int, nonces: Collection[str]) -> bool:
+    """Kill through a descriptor opened before the last look, so that a recycled pid is never hit."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        if not carries(pid, nonces):
+            return False
+        signal.pidfd_send_signal(fd, signal.SIGKILL)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
