@@ -33,6 +33,9 @@ _REARM_EVERY_S = 1.0
 
 _READ_BYTES = 65_536
 
+#: Names of the threads that ``watch`` starts: they hold nothing that an end of the process would harm.
+THREADS = ("deadman", "lifeline")
+
 
 def watch(
     stop: Callable[[], None],

@@ -1,0 +1,61 @@
+"""What the command line asks for, and how the process ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from preflight.wire import environment as wire
+from sidecar import environment
+from sidecar.options import Options, UsageError, parse
+from sidecar.progress import Progress
+
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command that ``argv`` names; serving does not return but ends the process. 2: a bad option."""
+    _leave_quietly_on_signals()
+    environment.use_utf8()
+    return _serve(argv)
+
+
+def _serve(argv: Sequence[str]) -> int:
+    try:
+        options = parse(argv, os.environ)
+    except UsageError as error:
+        print(f"python -m sidecar: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    _prepare(options)
+    from sidecar import life
+
+    status = life.run(options, Progress.on_stdout())
+    life.leave(status)
+    return status
+
+
+def _prepare(options: Options) -> None:
+    """Set what must be set before any library is imported."""
+    os.environ.pop(wire.TOKEN, None)  # known to us now; no child needs it
+    environment.apply(options.threads)
+    if options.offline:
+        environment.go_offline()
+    logging.basicConfig(level=options.log_level.upper(), format=_LOG_FORMAT, stream=sys.stderr)
+    logging.captureWarnings(True)
+
+
+def _leave_quietly_on_signals() -> None:
+    """Until the event loop takes over, a signal that asks to stop ends the process with status 0."""
+
+    def leave(_: int, __: FrameType | None) -> NoReturn:
+        sys.exit(0)
+
+    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is not None:
+            signal.signal(number, leave)
