@@ -60,7 +60,9 @@ class Dialect:
             answer[self.rows] = [rows.get(index) for index in range(count)]
         else:
             answer[self.rows] = [_openai_row(rows.get(index), index) for index in range(count)]
-        answer["errors"] = [{"index": index, "code": ErrorCode.POISON_INPUT.value} for index in failed]
+        errors = [{**error, "index": kept[error["index"]]} for error in answer.get("errors", [])]
+        errors += ({"index": index, "code": ErrorCode.POISON_INPUT.value} for index in failed)
+        answer["errors"] = sorted(errors, key=lambda error: error["index"])
         return dict(headers), orjson.dumps(answer)
 
 
@@ -80,11 +82,15 @@ def _fill_raw(
     rows = {index: body[at * width : (at + 1) * width] for at, index in enumerate(kept)}
     missing = struct.pack("<f", float("nan")) * dim
     count = len(kept) + len(failed)
-    truncated = [kept[int(index)] for index in headers.get(TRUNCATED, "").split(",") if index.strip()]
+    all_failed = sorted([*failed, *(kept[at] for at in _indices(headers, FAILED))])
     changed = {
         **headers,
         SHAPE: f"{count},{dim}",
-        FAILED: ",".join(map(str, failed)),
-        TRUNCATED: ",".join(map(str, truncated)),
+        FAILED: ",".join(map(str, all_failed)),
+        TRUNCATED: ",".join(str(kept[at]) for at in _indices(headers, TRUNCATED)),
     }
     return changed, b"".join(rows.get(index, missing) for index in range(count))
+
+
+def _indices(headers: Mapping[str, str], name: str) -> list[int]:
+    return [int(index) for index in headers.get(name, "").split(",") if index.strip()]

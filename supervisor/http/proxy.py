@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 from aiohttp import web
 
 from preflight.wire.http import MAX_BODY_BYTES
@@ -15,7 +14,7 @@ from supervisor.backend import Backend
 from supervisor.http.body import BODY_TIMEOUT_S, MAX_HELD_BYTES, Bodies, Budget, Room
 from supervisor.http.dialect import Dialect
 from supervisor.http.replay import Crash, Replay
-from supervisor.http.upstream import Answer, Call, Flow, Launches, forwarded
+from supervisor.http.upstream import Answer, Call, Flow, Launches, LostError, forwarded
 from supervisor.http.ward import Memory, Ward
 
 log = logging.getLogger(__name__)
@@ -63,6 +62,18 @@ class Proxy:
         finally:
             room.close()
 
+    async def scrape(self, path: str) -> bytes:
+        """Return the body of the sidecar's own answer to a GET; empty when that is not 200."""
+        room = Room(self.budget)
+        try:
+            outcome = await self._replay.run(Call("GET", path, {}, room))
+            answer = await outcome.hold() if isinstance(outcome, Flow) else outcome
+            return answer.body if isinstance(answer, Answer) and answer.status == 200 else b""
+        except LostError:
+            return b""
+        finally:
+            room.close()
+
     async def close(self) -> None:
         """Break off what is under way."""
         await self.ward.close()
@@ -74,29 +85,25 @@ async def send(request: web.Request, answer: Answer | Flow) -> web.StreamRespons
     if isinstance(answer, Answer) and len(answer.body) <= _PIECE:
         return web.Response(body=answer.body, status=answer.status, headers=answer.headers)
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
-    response.content_length = len(answer.body) if isinstance(answer, Answer) else answer.response.content_length
+    response.content_length = len(answer.body) if isinstance(answer, Answer) else answer.size
     try:
         await response.prepare(request)
-        async for piece in _pieces(answer):
+        async for piece in _pieces(answer.body) if isinstance(answer, Answer) else answer.pieces():
             async with asyncio.timeout(STALLED_S):
                 await response.write(piece)
         await response.write_eof()
     except ConnectionError:
         raise  # the client has gone
-    except (TimeoutError, aiohttp.ClientError) as error:
+    except (TimeoutError, LostError) as error:
         _break_off(request, error)
     finally:
         if isinstance(answer, Flow):
-            answer.response.close()
+            answer.close()
     return response
 
 
-async def _pieces(answer: Answer | Flow) -> AsyncIterator[bytes | memoryview]:
-    if isinstance(answer, Flow):
-        async for piece in answer.response.content.iter_any():
-            yield piece
-        return
-    view = memoryview(answer.body)
+async def _pieces(body: bytes) -> AsyncIterator[bytes | memoryview]:
+    view = memoryview(body)
     for start in range(0, len(view), _PIECE):
         yield view[start : start + _PIECE]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import io
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -108,16 +109,37 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """An answer too large to hold: its head, and where the rest comes from. The taker closes ``response``."""
+    """An answer too large to hold: its head, and where the rest comes from. Whoever takes it closes it."""
 
     status: int
     headers: Mapping[str, str]
     response: aiohttp.ClientResponse
+    launch: Launch
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the body, where the sidecar declared them."""
+        return self.response.content_length
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes. Raises ``LostError``."""
+        while True:
+            async with self.launch.life():
+                piece = await self.response.content.readany()
+            if not piece:
+                return
+            yield piece
 
     async def hold(self) -> Answer:
-        """Read the rest after all. Raises ``LostError``."""
-        async with self.response:
-            return Answer(self.status, self.headers, await _read(self.response))
+        """Read the body after all. Raises ``LostError``."""
+        try:
+            return Answer(self.status, self.headers, b"".join([piece async for piece in self.pieces()]))
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give the rest up."""
+        self.response.close()
 
 
 class Launch:
@@ -131,6 +153,7 @@ class Launch:
         self._embedding = 0
         #: How many texts-carrying calls were under way when the first was lost; None while none was.
         self._crowd: int | None = None
+        self._scopes: set[asyncio.Timeout] = set()
         self._left: deque[tuple[bytes, float]] = deque(maxlen=256)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_POOL_S),
@@ -170,31 +193,47 @@ class Launch:
         finally:
             self._embedding -= embeds
 
+    @asynccontextmanager
+    async def life(self) -> AsyncIterator[None]:
+        """Raise ``LostError`` for whatever breaks within, and when the launch ends.
+
+        Closing a session leaves a reader of one of its answers waiting for
+        ever, so each is woken on its own.
+        """
+        try:
+            async with asyncio.timeout(None) as scope:
+                self._scopes.add(scope)
+                try:
+                    yield
+                finally:
+                    self._scopes.discard(scope)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise LostError(f"cannot connect: {error}", begun=False) from error
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise LostError(f"{type(error).__name__}: {error}".rstrip(": "), begun=True) from error
+
     async def close(self) -> None:
         """Break every connection; calls under way raise ``LostError``."""
+        now = asyncio.get_running_loop().time()
+        for scope in self._scopes:
+            scope.reschedule(now)
         await self._session.close()
 
     async def _exchange(self, call: Call) -> Answer | Flow:
         if self._session.closed:
             raise LostError("the launch has ended", begun=False)
-        try:
+        body = None if not call.body else call.body if len(call.body) <= _ONE_WRITE else io.BytesIO(call.body)
+        url = self._url(call.path)
+        async with self.life():
             response = await self._session.request(
-                call.method,
-                self._url(call.path),
-                headers=call.headers,
-                data=None if not call.body else call.body if len(call.body) <= _ONE_WRITE else io.BytesIO(call.body),
-                allow_redirects=False,
+                call.method, url, headers=call.headers, data=body, allow_redirects=False
             )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise LostError(f"cannot connect: {error}", begun=False) from error
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise LostError(f"{type(error).__name__}: {error}", begun=True) from error
-        try:
-            self._check(response)
-            return await self._take(response, call.room)
-        except BaseException:
-            response.close()
-            raise
+            try:
+                self._check(response)
+                return await self._take(response, call.room)
+            except BaseException:
+                response.close()
+                raise
 
     def _check(self, response: aiohttp.ClientResponse) -> None:
         """Only this launch knows its nonce; another process that took its port does not."""
@@ -207,15 +246,14 @@ class Launch:
         headers = {name: value for name, value in response.headers.items() if name.lower() not in _OURS_ALONE}
         size = response.content_length
         if size is None or size > MAX_HELD_ANSWER or not room.take(size):
-            return Flow(response.status, headers, response)
+            return Flow(response.status, headers, response, self)
         try:
-            body = await _read(response)
-        except LostError:
+            body = await response.read()
+            if response.status == 503 and ErrorCode.NOT_READY.value.encode() in body:
+                raise DeclinedError
+        except BaseException:
             room.give(size)
             raise
-        if response.status == 503 and ErrorCode.NOT_READY.value.encode() in body:
-            room.give(size)
-            raise DeclinedError
         return Answer(response.status, headers, body)
 
     def _url(self, path: str) -> URL:
@@ -223,13 +261,6 @@ class Launch:
         if url is None:
             url = self._urls[path] = URL(self._base + path, encoded=True)
         return url
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    try:
-        return await response.read()
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise LostError(f"{type(error).__name__}: {error}", begun=True) from error
 
 
 class Launches:
