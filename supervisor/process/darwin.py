@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from supervisor.messages import Exit
 from supervisor.process import guard
 from supervisor.process.base import Child, Command, Listener
-from supervisor.process.posix import PosixChild
+from supervisor.process.posix import Orphans, PosixChild
 
 
 class DarwinLauncher:
@@ -17,13 +17,12 @@ class DarwinLauncher:
 
     def __init__(self, ps: Callable[[], str] = guard.list_processes) -> None:
         self._ps = ps
-        self._guards: set[int] = set()
 
     def prepare(self) -> None:
         """Nothing can be arranged beforehand: the lifeline must do."""
 
     def spawn(self, command: Command, listener: Listener) -> Child:
-        return PosixChild(command, listener, self._adopt, self._guards)
+        return PosixChild(command, listener, self._marked)
 
     def sweep(self, nonces: Collection[str]) -> int:
         listing = self._ps()
@@ -32,6 +31,18 @@ class DarwinLauncher:
             guard.kill(pid, signal.SIGKILL)
         return len(found)
 
-    def _adopt(self, sidecar: int, nonce: str, guards: Collection[int]) -> tuple[bool, Exit | None]:
-        """Orphans go to launchd, which reaps them: the sidecar's own status is lost with its guard."""
-        return self.sweep({nonce}) > 0, None
+    def _marked(self, sidecar: int, nonce: str) -> Orphans:
+        return _Marked(self, nonce)
+
+
+class _Marked:
+    """Orphans go to launchd, which reaps them: the sidecar's own status is lost with its guard."""
+
+    exit: Exit | None = None
+
+    def __init__(self, launcher: DarwinLauncher, nonce: str) -> None:
+        self._launcher = launcher
+        self._nonce = nonce
+
+    def end(self) -> bool:
+        return self._launcher.sweep({self._nonce}) > 0

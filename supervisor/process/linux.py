@@ -24,47 +24,51 @@ _SWEEP_WAIT_S = 0.005
 class LinuxLauncher:
     """Launches behind a guard; what a killed guard leaves behind becomes a child of this process and is ended here."""
 
-    def __init__(self) -> None:
-        self._guards: set[int] = set()
-
     def prepare(self) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(guard.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def spawn(self, command: Command, listener: Listener) -> Child:
-        return PosixChild(command, listener, adopt, self._guards)
+        return PosixChild(command, listener, Adopted)
 
     def sweep(self, nonces: Collection[str]) -> int:
         return sweep(nonces)
 
 
-def adopt(sidecar: int, nonce: str, guards: Collection[int]) -> tuple[bool, Exit | None]:
-    """Kill and reap those of our children that belong to a launch whose guard died.
+class Adopted:
+    """Processes of a launch that became our children when its guard died.
 
-    Returns whether any was still there, and how the sidecar ended if it was
-    reaped now. Call it until nothing is there: a child of a child comes to us
-    only when its parent is gone.
+    A child of a child comes to us only when its parent is gone, so one look is
+    never enough; and a zombie has no mark any more, so the found are remembered.
     """
-    found, exit_ = False, None
-    for pid in guard.children(os.getpid()):
-        if pid in guards or not (pid == sidecar or _session(pid) == sidecar or carries(pid, {nonce})):
-            continue
-        found = True
-        guard.kill(pid, signal.SIGKILL)
-        ended = _reap(pid)
-        if ended is not None and pid == sidecar:
-            exit_ = ended
-    return found, exit_
 
+    def __init__(self, sidecar: int, nonce: str) -> None:
+        self.exit: Exit | None = None
+        self._sidecar = sidecar
+        self._nonce = nonce
+        self._found: set[int] = set()
 
-def _reap(pid: int) -> Exit | None:
-    try:
-        ended, how = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return None
-    if not ended:
-        return None
-    code = os.waitstatus_to_exitcode(how)
-    return Exit(status=code) if code >= 0 else Exit(signal=-code, signal_name=signal_name(-code))
+    def end(self) -> bool:
+        for pid in guard.children(os.getpid()):
+            if self._is_ours(pid):
+                self._found.add(pid)
+                guard.kill(pid, signal.SIGKILL)
+        seen = bool(self._found)
+        self._found = {pid for pid in self._found if not self._reap(pid)}
+        return seen
+
+    def _is_ours(self, pid: int) -> bool:
+        # Guards of other launches carry their own nonce; other children of ours carry none.
+        return carries(pid, {self._nonce}) or 0 < self._sidecar in {pid, _session(pid)}
+
+    def _reap(self, pid: int) -> bool:
+        try:
+            ended, how = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return True
+        if ended and pid == self._sidecar:
+            code = os.waitstatus_to_exitcode(how)
+            self.exit = Exit(status=code) if code >= 0 else Exit(signal=-code, signal_name=signal_name(-code))
+        return bool(ended)
 
 
 def _session(pid: int) -> int:

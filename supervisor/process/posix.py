@@ -11,8 +11,9 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from supervisor.messages import Exit
 from supervisor.process.base import Command, Listener, SpawnError, Stream
@@ -31,6 +32,20 @@ _RETRY_S = 0.002
 
 
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
+
+
+class Orphans(Protocol):
+    """What a dead guard left behind."""
+
+    #: How the sidecar ended, once that is known.
+    exit: Exit | None
+
+    def end(self) -> bool:
+        """Kill what is found; True while anything may be left, and it must be called again."""
+
+
+#: Made from the sidecar's pid (0: unknown) and the nonce of the launch.
+Adopt = Callable[[int, str], Orphans]
 
 
 class Pipes:
@@ -59,11 +74,10 @@ class Pipes:
 class PosixChild:
     """One launch behind its guard."""
 
-    def __init__(self, command: Command, listener: Listener, adopt: Adopt, guards: set[int]) -> None:
+    def __init__(self, command: Command, listener: Listener, adopt: Adopt) -> None:
         self._listener = listener
         self._nonce = command.nonce
         self._adopt = adopt
-        self._guards = guards
         self._loop = asyncio.get_running_loop()
         self._pid = 0
         self._exit: Exit | None = None
@@ -73,7 +87,6 @@ class PosixChild:
         self._reported = bytearray()
         self._pipes = Pipes()
         self._guard = self._start(command)
-        guards.add(self._guard.pid)
         for stream in STREAMS:
             self._read(stream + ":r", self._on_output(stream))
         self._read("status:r", self._on_status)
@@ -168,28 +181,22 @@ class PosixChild:
         return number == signal.SIGKILL and self._kills == 0 and self._memory.happened()
 
     def _on_guard_gone(self) -> None:
-        status = self._guard.poll()
-        if status is None:
+        if self._guard.poll() is None:
             self._loop.call_later(_RETRY_S, self._on_guard_gone)
             return
-        self._guards.discard(self._guard.pid)
         if self._exit is None and self._failed is None:
-            self._on_guard_died(status)
+            self._on_guard_died(self._adopt(self._pid, self._nonce))
         else:
             self._finish()
 
-    def _on_guard_died(self, status: int) -> None:
-        """It reported no end: what it guarded has become ours to end."""
-        adopted, found = self._adopt(self._pid, self._nonce, self._guards)
-        self._exit = found or self._exit
-        if adopted:
-            self._loop.call_later(_RETRY_S, self._on_guard_died, status)
+    def _on_guard_died(self, orphans: Orphans) -> None:
+        """It reported no end: what it guarded is ours to end, however many rounds that takes."""
+        if orphans.end():
+            self._loop.call_later(_RETRY_S, self._on_guard_died, orphans)
             return
-        if self._exit is None:
-            if self._pid:
-                self._exit = Exit()
-            else:
-                self._failed = SpawnError(f"its guard ended with status {status}", permanent=False)
+        self._exit = orphans.exit or Exit()
+        if not self._pid:
+            self._failed = SpawnError("its guard died before it could start it", permanent=False)
         self._finish()
 
     def _finish(self) -> None:
@@ -222,10 +229,6 @@ class PosixChild:
             with contextlib.suppress(OSError):
                 os.write(fd, order)
 
-
-#: Ends what a dead guard left to us: given the sidecar's pid (0: unknown), the nonce and the pids of living guards,
-#: returns whether anything is still there, and how the sidecar ended once that is known.
-Adopt = Callable[[int, str, Collection[int]], tuple[bool, Exit | None]]
 
 _PERMANENT = {2, 8, 13, 20}  # ENOENT, ENOEXEC, EACCES, ENOTDIR
 
