@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,7 @@ def measure(engine: str, seconds: float) -> None:
             upstream = stack.enter_context(spawned(*arguments))
         address = f"http://127.0.0.1:{upstream}"
         port = stack.enter_context(spawned("benchmarks.proxy", "--serve-proxy", address, "--state-dir", folder))
-        direct, proxied = (lambda: Client(upstream, SIDECAR_TOKEN)), (lambda: Client(port, None))
+        direct, proxied = partial(Client, upstream, SIDECAR_TOKEN), partial(Client, port, None)
         compare_latency(direct(), proxied(), seconds)
         compare_rates(direct, proxied, seconds)
 

@@ -10,6 +10,7 @@ import aiohttp
 from aiohttp import web
 
 from preflight.wire import ErrorCode, State
+from preflight.wire.prometheus import CONTENT_TYPE
 from preflight.wire.version import VERSION
 from supervisor.backend import Backend, Command
 from supervisor.http import metrics, routes
@@ -118,7 +119,7 @@ class Control:
             *self._requests.lines(),
         ]
         body = "\n".join(lines).encode() + b"\n" + await self._sidecar_metrics(view.state)
-        return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     async def _sidecar_metrics(self, state: State) -> bytes:
         if state is not State.READY:

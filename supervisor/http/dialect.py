@@ -11,6 +11,7 @@ import orjson
 
 from preflight.wire import ErrorCode
 from preflight.wire.http import OCTET_STREAM
+from preflight.wire.indices import format_indices, parse_indices
 
 SHAPE = "X-Embedding-Shape"
 TRUNCATED = "X-Embedding-Truncated"
@@ -82,15 +83,11 @@ def _fill_raw(
     rows = {index: body[at * width : (at + 1) * width] for at, index in enumerate(kept)}
     missing = struct.pack("<f", float("nan")) * dim
     count = len(kept) + len(failed)
-    all_failed = sorted([*failed, *(kept[at] for at in _indices(headers, FAILED))])
+    all_failed = sorted([*failed, *(kept[at] for at in parse_indices(headers.get(FAILED, "")))])
     changed = {
         **headers,
         SHAPE: f"{count},{dim}",
-        FAILED: ",".join(map(str, all_failed)),
-        TRUNCATED: ",".join(str(kept[at]) for at in _indices(headers, TRUNCATED)),
+        FAILED: format_indices(all_failed),
+        TRUNCATED: format_indices(kept[at] for at in parse_indices(headers.get(TRUNCATED, ""))),
     }
     return changed, b"".join(rows.get(index, missing) for index in range(count))
-
-
-def _indices(headers: Mapping[str, str], name: str) -> list[int]:
-    return [int(index) for index in headers.get(name, "").split(",") if index.strip()]

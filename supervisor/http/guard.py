@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from preflight.wire import ErrorCode
-from preflight.wire.http import refuse
+from preflight.wire.http import TIMEOUT_HEADER, refuse
 from supervisor.http.errors import RefusedError
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ _EXPOSED = (
     "Retry-After, Preference-Applied, X-Embedding-Shape, X-Embedding-Fingerprint, X-Embedding-Tokens,"
     " X-Embedding-Truncated, X-Embedding-Failed"
 )
-_ALLOWED_HEADERS = "Authorization, Content-Type, Accept, Prefer, Last-Event-ID"
+_ALLOWED_HEADERS = f"Authorization, Content-Type, Accept, Prefer, Last-Event-ID, {TIMEOUT_HEADER}"
 _READS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 
 

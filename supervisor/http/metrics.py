@@ -1,27 +1,22 @@
-"""``/metrics`` in the Prometheus text format, version 0.0.4.
-
-Written by hand: a counter, a histogram and a dozen gauges need no registry,
-no locks and no dependency.
-"""
+"""``/metrics`` of the public port: what the calls were, and how long they took."""
 
 from __future__ import annotations
 
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from preflight.wire import prometheus
+from preflight.wire.prometheus import Samples, labels_text
 
 PREFIX = "embedding_supervisor_"
 
 #: Upper bounds in seconds.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-
-Labels = Mapping[str, str]
 
 
 class Requests:
@@ -51,9 +46,9 @@ class Requests:
             total = 0
             for bound, count in zip((*map(str, BUCKETS), "+Inf"), buckets, strict=True):
                 total += count
-                yield f"{name}_bucket{_labels({'route': route, 'le': bound})} {total}"
-            yield f"{name}_sum{_labels({'route': route})} {self._seconds[route]!r}"
-            yield f"{name}_count{_labels({'route': route})} {total}"
+                yield f"{name}_bucket{labels_text({'route': route, 'le': bound})} {total}"
+            yield f"{name}_sum{labels_text({'route': route})} {self._seconds[route]!r}"
+            yield f"{name}_count{labels_text({'route': route})} {total}"
 
     @property
     def middleware(self) -> Middleware:
@@ -78,22 +73,6 @@ class Requests:
         return measure
 
 
-def family(
-    name: str, kind: str, text: str, samples: float | Iterable[tuple[Labels, float]], prefix: str = PREFIX
-) -> list[str]:
-    """Return the lines of one metric family: a single value, or one a label set."""
-    if isinstance(samples, int | float):
-        samples = [({}, samples)]
-    full = prefix + name
-    head = [f"# HELP {full} {text}", f"# TYPE {full} {kind}"]
-    return head + [f"{full}{_labels(labels)} {value!r}" for labels, value in samples]
-
-
-def _labels(labels: Labels) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in labels.items()) + "}"
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def family(name: str, kind: str, text: str, samples: Samples) -> list[str]:
+    """Return the lines of one of our families."""
+    return prometheus.family(PREFIX + name, kind, text, samples)

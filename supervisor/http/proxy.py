@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from aiohttp import web
 
-from preflight.wire.http import MAX_BODY_BYTES
+from preflight.wire import ErrorCode
+from preflight.wire.http import MAX_BODY_BYTES, MAX_TIMEOUT_S, TIMEOUT_HEADER
 from supervisor.backend import Backend
 from supervisor.http.body import BODY_TIMEOUT_S, MAX_HELD_BYTES, Bodies, Budget, Room
 from supervisor.http.dialect import Dialect
+from supervisor.http.errors import RefusedError
 from supervisor.http.replay import Crash, Replay
 from supervisor.http.upstream import Answer, Call, Flow, Launches, LostError, forwarded
 from supervisor.http.ward import Memory, Ward
@@ -49,7 +51,17 @@ class Proxy:
         """Answer a call that carries texts."""
         async with self._bodies.hold(request) as (body, room):
             call = Call("POST", request.path, forwarded(request.headers), room, body, dialect)
-            return await send(request, await self.ward.embed(call))
+            seconds = _deadline(request.headers)
+            try:
+                async with asyncio.timeout(seconds):
+                    answer = await self.ward.embed(call)
+            except TimeoutError:
+                raise RefusedError(
+                    ErrorCode.TIMEOUT,
+                    f"Wanted an answer within {seconds:g} s, found none yet.",
+                    f"Send it again, or give it more time in {TIMEOUT_HEADER}.",
+                ) from None
+            return await send(request, answer)
 
     async def read(self, request: web.Request) -> web.StreamResponse:
         """Answer a call that carries none."""
@@ -78,6 +90,15 @@ class Proxy:
         """Break off what is under way."""
         await self.ward.close()
         await self._launches.close()
+
+
+def _deadline(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that the client gives the call; what is not a number of them, the sidecar refuses."""
+    try:
+        seconds = float(headers.get(TIMEOUT_HEADER, "nan"))
+    except ValueError:
+        return None
+    return seconds if 0 < seconds <= MAX_TIMEOUT_S else None
 
 
 async def send(request: web.Request, answer: Answer | Flow) -> web.StreamResponse:

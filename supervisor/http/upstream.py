@@ -19,7 +19,7 @@ from aiohttp import hdrs
 from yarl import URL
 
 from preflight.wire import ErrorCode
-from preflight.wire.http import NONCE_HEADER
+from preflight.wire.http import NONCE_HEADER, TIMEOUT_HEADER
 from supervisor.backend import Backend, Upstream
 from supervisor.http.body import Room
 from supervisor.http.dialect import Dialect
@@ -41,7 +41,7 @@ _READ_SIZE = 1024 * 1024
 _ONE_WRITE = 256 * 1024
 
 #: Headers of the client that mean something to the sidecar.
-_FORWARDED = (hdrs.ACCEPT, hdrs.CONTENT_TYPE, "Prefer", "X-Request-Id", "Traceparent", "Tracestate")
+_FORWARDED = (hdrs.ACCEPT, hdrs.CONTENT_TYPE, "Prefer", TIMEOUT_HEADER, "X-Request-Id", "Traceparent", "Tracestate")
 
 #: Headers of the sidecar that concern the connection between it and us.
 _OURS_ALONE = frozenset(

@@ -111,7 +111,8 @@ def test_memory_is_bounded_and_survives_storing() -> None:
 
 
 def test_a_damaged_store_is_an_empty_one() -> None:
-    for stored in (None, [], {"a": "x"}, {"a": None}, {"a": 1e308}, "text"):
+    stores: list[object] = [None, [], {"a": "x"}, {"a": None}, {"a": 1e308}, "text"]
+    for stored in stores:
         assert not Guilty.load(stored, now=0.0)
 
 

@@ -185,6 +185,21 @@ async def test_a_client_that_leaves_gives_the_call_up(world: World) -> None:
     assert (await world.embed("b")).status == 200
 
 
+# --- deadlines ---------------------------------------------------------------
+
+
+async def test_a_deadline_counts_from_the_arrival(make_world: MakeWorld) -> None:
+    world = await make_world(ready=False)
+    answer = await world.embed("a", X_Request_Timeout="0.05")
+    assert (answer.status, answer.code) == (504, "TIMEOUT")
+    await world.backend.spawn()
+    world.behaviour.slow["a"] = 60
+    answer = await world.embed("a", X_Request_Timeout="0.05")
+    assert (answer.status, answer.code) == (504, "TIMEOUT")
+    await until(lambda: world.backend.sidecar.cancelled == 1)
+    assert (await world.embed("b", X_Request_Timeout="nonsense")).status == 200  # the sidecar judges it
+
+
 # --- who answers -------------------------------------------------------------
 
 

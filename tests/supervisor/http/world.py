@@ -88,7 +88,8 @@ class Sidecar:
         if self.dead.is_set():
             return
         for site in list(self._runner.sites):
-            site._server.close()  # type: ignore[attr-defined]
+            assert site._server is not None
+            site._server.close()
         assert self._runner.server is not None
         for connection in self._runner.server.connections:
             if connection.transport is not None:
