@@ -77,6 +77,10 @@ class Buckets:
         """Return the largest row count that is at most ``count`` (>= 1)."""
         return max(rows for rows in self.rows if rows <= max(count, 1))
 
+    def rows_for(self, count: int) -> int:
+        """Return the smallest row count that is at least ``count``; ``count`` itself beyond the largest."""
+        return next((rows for rows in self.rows if rows >= count), count)
+
 
 def buckets_for(max_tokens: int) -> Buckets:
     """Return the buckets of a model: steps of 8 tokens at first, of a sixteenth to an eighth later."""
