@@ -26,6 +26,9 @@ _REPLACEABLE = {
     ErrorCode.DISK_SPACE_LOW,
 }
 
+#: Devices by which a processor is meant, or may be.
+_PROCESSOR = {"auto", "cpu"}
+
 
 class Chosen(NamedTuple):
     """An engine, and why it is not the first choice; None where it is."""
@@ -37,34 +40,41 @@ class Chosen(NamedTuple):
 def load(resolved: ResolvedModel, options: Options, report: Report) -> Chosen:
     """Load the engine that ``options`` ask for; blocks. Raises ``Failure``.
 
-    ``auto``: OpenVINO where it is installed and can prepare this model, unless
-    a GPU was asked for; torch otherwise. When OpenVINO fails on a model that
-    torch can serve, torch does, and ``instead_of`` says why. An engine that was
-    named is never replaced.
+    When the first choice fails on a model that the second can serve, the
+    second does, and ``instead_of`` says why. An engine that was named is never
+    replaced.
     """
-    match options.engine:
-        case EngineName.OPENVINO:
-            return Chosen(_openvino(resolved, options, report))
-        case EngineName.TORCH:
-            return Chosen(_torch(resolved, options, report))
-    if not _prefers_openvino(resolved, options):
-        return Chosen(_torch(resolved, options, report))
+    is_open = options.engine is EngineName.AUTO  # a named engine answers for itself
+    first, *others = order(
+        options,
+        openvino=is_open and _is_installed("openvino") and _can_prepare(resolved),
+        torch=is_open and _is_installed("torch", "sentence_transformers"),
+    )
     try:
-        return Chosen(_openvino(resolved, options, report))
+        return Chosen(LOADERS[first](resolved, options, report))
     except Failure as failure:
-        if failure.code not in _REPLACEABLE or not _is_installed("torch", "sentence_transformers"):
+        if not others or failure.code not in _REPLACEABLE:
             raise
-        log.warning("%s: %s Serving with torch instead.", failure.code.value, failure.message)
-        return Chosen(_torch(resolved, options, report), failure)
+        log.warning("%s: %s Serving with %s instead.", failure.code.value, failure.message, others[0].value)
+        return Chosen(LOADERS[others[0]](resolved, options, report), failure)
 
 
-def _prefers_openvino(resolved: ResolvedModel, options: Options) -> bool:
-    if options.device not in {"auto", "cpu"} or not _is_installed("openvino"):
-        return False
+def order(options: Options, *, openvino: bool, torch: bool) -> tuple[EngineName, ...]:
+    """Return the engines to try. ``openvino``: it is installed and can prepare the model; ``torch``: it is installed.
+
+    ``auto`` is OpenVINO where it can, unless a GPU was asked for, and torch otherwise.
+    """
+    if options.engine is not EngineName.AUTO:
+        return (options.engine,)
+    if not openvino or options.device not in _PROCESSOR:
+        return (EngineName.TORCH,)
+    return (EngineName.OPENVINO, EngineName.TORCH) if torch else (EngineName.OPENVINO,)
+
+
+def _can_prepare(resolved: ResolvedModel) -> bool:
     from sidecar.prepare import supports
 
-    ships_ir = any((resolved.folder / "openvino").glob("*.xml"))
-    return ships_ir or supports(resolved.folder)
+    return any((resolved.folder / "openvino").glob("*.xml")) or supports(resolved.folder)
 
 
 def _is_installed(*modules: str) -> bool:
@@ -72,7 +82,7 @@ def _is_installed(*modules: str) -> bool:
 
 
 def _openvino(resolved: ResolvedModel, options: Options, report: Report) -> Engine:
-    if options.device not in {"auto", "cpu"}:
+    if options.device not in _PROCESSOR:
         raise Failure(
             ErrorCode.EMBEDDER_INIT_FAILED,
             f"The openvino engine wanted device cpu, found {options.device!r}.",
@@ -108,3 +118,9 @@ def _default_cache() -> Path:
     import platformdirs
 
     return platformdirs.user_cache_path("embedding-sidecar", appauthor=False)
+
+
+LOADERS: dict[EngineName, Callable[[ResolvedModel, Options, Report], Engine]] = {
+    EngineName.OPENVINO: _openvino,
+    EngineName.TORCH: _torch,
+}
