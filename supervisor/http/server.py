@@ -48,7 +48,7 @@ class _Options(TypedDict):
 
 _OPTIONS: _Options = {
     "keepalive_timeout": KEEP_ALIVE_S,
-    "lingering_time": 5.0,  # of a refused body, so that the client reads the answer rather than a reset
+    "lingering_time": 2.0,  # of a refused body, so that the client reads the answer rather than a reset
     "max_line_size": 8190,
     "max_field_size": 8190,
     "max_headers": 100,

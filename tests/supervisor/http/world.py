@@ -340,15 +340,23 @@ class World:
         async with self.client.request(method, self.url + path, **options) as response:
             return Answer(response.status, response.headers.copy(), await response.read())
 
-    async def raw(self, data: bytes, timeout_s: float = 5.0) -> bytes:
-        """Send bytes, return everything that comes back until the other side closes."""
+    async def raw(self, data: bytes, timeout_s: float = 5.0) -> Answer:
+        """Send bytes as they are and read one answer."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             writer.write(data)
             async with asyncio.timeout(timeout_s):
-                return await reader.read()
+                return await read_answer(reader)
         finally:
             writer.close()
+
+
+async def read_answer(reader: asyncio.StreamReader) -> Answer:
+    """Read an answer that declares its length."""
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+    pairs = (line.partition(":") for line in lines if line)
+    headers = {name.title(): value.strip() for name, _, value in pairs}
+    return Answer(int(first.split()[1]), headers, await reader.readexactly(int(headers["Content-Length"])))
 
 
 def _dashed(headers: Mapping[str, str]) -> dict[str, str]:
