@@ -41,9 +41,13 @@ Item = WireEvent | LogLine
 
 
 class LineParser:
-    """Feed it chunks as they come; it holds at most ``MAX_LINE_BYTES`` between calls."""
+    """Feed it chunks as they come; it holds at most ``MAX_LINE_BYTES`` between calls.
 
-    def __init__(self) -> None:
+    ``events``: false for a stream on which everything is log.
+    """
+
+    def __init__(self, *, events: bool = True) -> None:
+        self._events = events
         self._held = bytearray()
         self._skipped = 0
         self._after_cr = False
@@ -78,8 +82,9 @@ class LineParser:
         line, skipped = bytes(self._held), self._skipped
         self._held.clear()
         self._skipped = 0
-        if skipped:
-            yield _log(line, len(line) + skipped)
+        if skipped or not self._events:
+            if line.strip():
+                yield _log(line, len(line) + skipped)
         else:
             yield from _parse_line(line)
 

@@ -14,6 +14,9 @@ TOKEN = "SIDECAR_TOKEN"
 #: ``1``: end of file on standard input means the parent is gone: stop.
 LIFELINE = "SIDECAR_LIFELINE"
 
+#: Share of its usual batch budget that a sidecar may use, in (0, 1]: halved after each end for want of memory.
+BATCH_SHARE = "SIDECAR_BATCH_SHARE"
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "TORCH_NUM_THREADS")
 
 #: Variables by which a frozen bundle, a venv or a user's shell would bend a

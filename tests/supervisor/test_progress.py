@@ -107,6 +107,10 @@ def test_the_longest_legal_line_is_an_event_and_one_more_byte_is_log() -> None:
     assert isinstance(log, LogLine)
 
 
+def test_without_events_everything_is_log() -> None:
+    assert LineParser(events=False).feed(HELLO_LINE + b"\n \n") == [LogLine(HELLO_LINE.decode())]
+
+
 @pytest.mark.parametrize("type_", list(EventType))
 def test_every_type_is_read_back(type_: EventType) -> None:
     data = dict.fromkeys(EVENT_KEYS[type_], 1) | {
