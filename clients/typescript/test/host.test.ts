@@ -144,7 +144,7 @@ test("each start has a token of its own, or the one that was given", async () =>
 });
 
 test("start joins what runs, and starts again what ended", async () => {
-  const sidecar = host("slow");
+  const sidecar = host("well", { env: { DELAY_MS: "150" } });
   const [one, two] = await Promise.all([sidecar.start(), sidecar.start()]);
   assert.equal(one.pid, two.pid);
   assert.equal((await sidecar.start()).pid, one.pid);

@@ -1,0 +1,18 @@
+export const NOTES = [
+  "The dentist moved the appointment to Thursday at half past nine.",
+  "Water the tomatoes before eight, and not at noon.",
+  "The boiler loses pressure; the valve behind the washing machine tops it up.",
+  "Grandmother's plum cake: flour, butter, a little cinnamon, and no yeast.",
+  "The passport runs out in March, and a new one takes six weeks.",
+  "Spare keys lie with the neighbours on the second floor.",
+  "The bicycle's rear brake squeaks when it is wet.",
+  "Invoices go to the tax adviser by the tenth of each month.",
+  "The cat gets its tablet with breakfast, hidden in cheese.",
+  "The night train to Vienna leaves from platform four.",
+  "The library wants the novel about the lighthouse keeper back.",
+  "The garden gate sticks in summer; plane its lower edge.",
+  "The wireless password is on the underside of the router.",
+  "Rehearsal of the choir was moved to the school hall.",
+  "For a headache: a walk first, a tablet second.",
+  "Winter tyres are stored at the garage near the station.",
+];
