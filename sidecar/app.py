@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -17,23 +15,14 @@ from sidecar.api import metrics
 from sidecar.api.errors import ApiError, answer_errors
 from sidecar.api.native import JSON, Native
 from sidecar.api.openai import OpenAI
+from sidecar.listener import HANDLER_ARGUMENTS
 from sidecar.service import Service
-
-#: For every connection: no access log, no inflating of encoded bodies (they are
-#: refused), and a handler that is cancelled when its client leaves.
-_HANDLER_ARGUMENTS: dict[str, Any] = {
-    "access_log": None,
-    "auto_decompress": False,
-    "handler_cancellation": True,
-    "keepalive_timeout": 75.0,
-    "lingering_time": 5.0,
-}
 
 
 def build(service: Service) -> web.Application:
     """Return the application over ``service``."""
     app = web.Application(
-        middlewares=[_counting(service), answer_errors, _guard(service)], handler_args=_HANDLER_ARGUMENTS
+        middlewares=[_counting(service), answer_errors, _guard(service)], handler_args=HANDLER_ARGUMENTS
     )
     handlers = _handlers(service)
     for operation in OPERATIONS:

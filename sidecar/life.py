@@ -122,13 +122,14 @@ async def _serve(options: Options, progress: Progress, sock: socket.socket) -> i
     from aiohttp import web
 
     from sidecar.app import build
+    from sidecar.listener import Site
     from sidecar.service import Service
     from sidecar.startup import start
 
     service = Service(options)
     runner = web.AppRunner(build(service), shutdown_timeout=_FLUSH_S)
     await runner.setup()
-    site = web.SockSite(runner, sock)
+    site = Site(runner, sock)
     await site.start()
     try:
         await _until_stopped(asyncio.create_task(start(service, progress)), stop)

@@ -25,6 +25,7 @@ NONCE_HEADER = "X-Sidecar-Nonce"
 
 #: Seconds that a caller gives a request; after them it is answered with TIMEOUT.
 TIMEOUT_HEADER = "X-Request-Timeout"
+MIN_TIMEOUT_S = 1
 MAX_TIMEOUT_S = 3600
 
 _HOST = re.compile(r"(?:\[(?P<address>[^\]]*)\]|(?P<name>[^:\[\]]*))(?::[0-9]*)?")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Iterable, Mapping
 
 from preflight.wire.codes import CODES, ErrorCode
-from preflight.wire.http import MAX_TIMEOUT_S, OCTET_STREAM, TIMEOUT_HEADER, status_of
+from preflight.wire.http import MAX_TIMEOUT_S, MIN_TIMEOUT_S, OCTET_STREAM, TIMEOUT_HEADER, status_of
 from preflight.wire.schemas import ANY_OBJECT, SCHEMAS, STRING, Schema, ref
 
 JSON = "application/json"
@@ -64,7 +64,7 @@ _TIMEOUT: Schema = {
     "name": TIMEOUT_HEADER,
     "in": "header",
     "required": False,
-    "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_S},
+    "schema": {"type": "number", "minimum": MIN_TIMEOUT_S, "maximum": MAX_TIMEOUT_S},
     "description": "Seconds that this call may take.",
 }
 _RAW = {"type": "string", "format": "binary", "description": "Little-endian float32 rows; X-Embedding-Shape: n,dim."}

@@ -14,7 +14,7 @@ from typing import Any, Literal, NoReturn, cast
 import orjson
 
 from preflight.wire import ErrorCode
-from preflight.wire.http import MAX_TIMEOUT_S, TIMEOUT_HEADER
+from preflight.wire.http import MAX_TIMEOUT_S, MIN_TIMEOUT_S, TIMEOUT_HEADER
 from sidecar.api.errors import ApiError
 from sidecar.planner import Priority
 
@@ -122,10 +122,10 @@ def parse_timeout(headers: Mapping[str, str]) -> float | None:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if not 0 < seconds <= MAX_TIMEOUT_S:
+    if not MIN_TIMEOUT_S <= seconds <= MAX_TIMEOUT_S:
         raise ApiError(
             ErrorCode.INVALID_REQUEST,
-            f"{TIMEOUT_HEADER}: wanted seconds over 0 and up to {MAX_TIMEOUT_S}, found {text[:100]!r}.",
+            f"{TIMEOUT_HEADER}: wanted seconds from {MIN_TIMEOUT_S} to {MAX_TIMEOUT_S}, found {text[:100]!r}.",
             hint="Correct or leave out the header.",
             param=TIMEOUT_HEADER,
         )

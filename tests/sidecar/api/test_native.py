@@ -11,10 +11,11 @@ import pytest
 
 from preflight.wire import EventType, Stage
 from preflight.wire.http import NONCE_HEADER
+from sidecar.api.schemas import EmbedRequest
 from sidecar.engines.base import Parity
 from sidecar.models.metadata import Prompts
 from sidecar.options import Options
-from sidecar.outcomes import Limits
+from sidecar.outcomes import DeadlinePassed, Limits
 from tests.sidecar.api.fakes import BROKEN, CARD, DIM, NAN, NONCE, Served, TinyEngine, serve
 
 LONG = "word " * 40
@@ -246,8 +247,8 @@ async def test_a_body_without_a_length_has_the_same_limit() -> None:
 
 async def test_a_deadline_that_passes() -> None:
     async with serve(TinyEngine(gate=threading.Event())) as served:
-        error = (await _embed(served, {"texts": ["a"]}, status=504, headers={"X-Request-Timeout": "0.02"}))["error"]
-    assert error["code"] == "TIMEOUT"
+        with pytest.raises(DeadlinePassed):
+            await served.service.embed(EmbedRequest(["a"]), 0.02)
 
 
 async def test_a_bad_deadline_is_refused(served: Served) -> None:

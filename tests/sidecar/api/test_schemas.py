@@ -147,7 +147,7 @@ def test_escaped_halves_are_json_and_found_later() -> None:
     assert parse_embed(parse_json(b'{"texts": ["\\ud83d\\ude00"]}'), 10).texts == ["\U0001f600"]
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("5", 5.0), ("0.25", 0.25), ("1e-3", 0.001), ("3600", 3600.0)])
+@pytest.mark.parametrize(("text", "seconds"), [("5", 5.0), ("1", 1.0), ("1.5e2", 150.0), ("3600", 3600.0)])
 def test_a_deadline_is_read(text: str, seconds: float) -> None:
     assert parse_timeout({"X-Request-Timeout": text}) == seconds
 
@@ -156,7 +156,7 @@ def test_no_header_is_no_deadline() -> None:
     assert parse_timeout({}) is None
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "soon", "3601", "5s"])
+@pytest.mark.parametrize("text", ["", "0", "0.99", "-1", "nan", "inf", "soon", "3601", "5s"])
 def test_a_bad_deadline_is_named(text: str) -> None:
     assert _refused(parse_timeout, {"X-Request-Timeout": text}).param == "X-Request-Timeout"
 
