@@ -1,0 +1,164 @@
+"""From whatever Python was at hand into the environment that has everything: stages 1 to 3.
+
+The process is replaced, so its pid and its streams stay: the host notices
+nothing. What was found out is handed over in one variable.
+
+Constraint: standard library alone, importable on a bare Python.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preflight.checks import ENVIRONMENT_CHECKS
+from preflight.model import Report
+from preflight.probes.interpreter import is_inside
+from preflight.wire import ErrorCode, Stage
+from preflight.wire.environment import scrubbed
+from supervisor import interpreter, provision
+from supervisor.config import Settings
+from supervisor.interpreter import Choice, module_command
+from supervisor.output import Output
+from supervisor.provision import Order, Sources, Tell
+from supervisor.start_error import StartError
+from supervisor.stopping import Stopping
+
+#: Set for the process that replaces this one, read and removed by it.
+ENTERED = "SUPERVISOR_ENTERED"
+
+_SETUP = "python3 -m supervisor setup"
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """The environment that this process runs in."""
+
+    #: Where it was found: ``option``, ``project``, ``sidecar``, ``running`` or ``managed``.
+    source: str
+    #: None: the interpreter as it is.
+    venv: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """What this process is to become."""
+
+    command: tuple[str, ...]
+    environ: Mapping[str, str]
+
+    def carry_out(self) -> int:
+        """Become it. Returns on Windows only: the exit status, when it has ended. Raises ``StartError``.
+
+        Close the output first: what is queued there would be lost.
+        """
+        sys.stdout.flush()
+        sys.stderr.flush()
+        try:
+            if sys.platform == "win32":  # exec would end this process there, and so tell the host that we are done
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # the new one hears Ctrl-C itself
+                return subprocess.run(self.command, env=self.environ).returncode
+            os.execve(self.command[0], self.command, self.environ)  # noqa: S606 - a list of our own
+        except OSError as error:
+            message = f"The interpreter {self.command[0]} could not be started: {error.strerror or error}."
+            raise StartError(ErrorCode.VENV_BROKEN, message, f"Rebuild the environment: {_SETUP}") from error
+
+
+def enter_environment(
+    settings: Settings, output: Output, stopping: Stopping, arguments: Sequence[str]
+) -> Entered | Replacement:
+    """Find or make the environment: ``Entered`` when this process runs in it, else what it must become.
+
+    Emits stages 1 to 3. ``arguments``: those of the command line, for the new
+    process. Raises ``StartError`` and ``Stopped``.
+    """
+    entered = _handed_over()
+    if entered is not None:
+        return entered
+    output.emit_stage(Stage.SUPERVISOR_START, "Supervisor started")
+    output.emit_stage(Stage.PREFLIGHT, "Checking this machine")
+    choice = find(settings)
+    refuse_hopeless(choice.report)
+    if not choice.is_complete:
+        choice = _make(settings, choice, output, stopping)
+    output.emit_stage(Stage.VENV_RESOLVE, f"Environment: {choice.candidate.venv or sys.prefix}", 100.0)
+    entered = Entered(choice.candidate.source, choice.candidate.venv)
+    if entered.venv is None or is_inside(str(entered.venv)):
+        return entered
+    stopping.check()
+    return _replacement(choice.python, entered, arguments)
+
+
+def find(settings: Settings) -> Choice:
+    """Choose the environment, made already or not."""
+    places = interpreter.candidates(settings)
+    return interpreter.choose(places, lambda candidate: interpreter.probe(settings, candidate))
+
+
+def make(settings: Settings, choice: Choice, tell: Tell, stopping: Stopping, *, anew: bool = False) -> Choice:
+    """Make or repair the chosen environment; returns the choice with the report of what came of it.
+
+    ``anew``: even if it is complete. Raises ``StartError`` and ``Stopped``.
+    """
+    venv = choice.candidate.venv
+    assert venv is not None, "only the last place is made, and it is an environment"
+
+    def is_complete() -> bool:
+        return not anew and interpreter.is_complete(interpreter.probe(settings, choice.candidate))
+
+    sources = Sources(offline=settings.offline, torch_index=settings.torch_index)
+    python = interpreter.base_python(settings)
+    order = Order(venv, python, settings.wanted_profile, interpreter.requirements(), sources)
+    with stopping.deferred() as check:
+        provision.provision(order, tell=tell, check=check, is_complete=is_complete)
+    made = Choice(choice.candidate, interpreter.probe(settings, choice.candidate))
+    if not made.is_complete:
+        finding = next(finding for finding in made.report.errors if finding.id in ENVIRONMENT_CHECKS)
+        raise StartError.of(finding, venv=str(venv), missing=list(made.report.missing))
+    return made
+
+
+def refuse_hopeless(report: Report) -> None:
+    """Raise ``StartError`` for the first error that making an environment would not mend."""
+    for finding in report.errors:
+        if not finding.fixable:
+            raise StartError.of(finding)
+
+
+def _make(settings: Settings, choice: Choice, output: Output, stopping: Stopping) -> Choice:
+    def tell(percent: float, message: str) -> None:
+        output.emit_stage(Stage.VENV_RESOLVE, message, percent)
+
+    return make(settings, choice, tell, stopping)
+
+
+def _handed_over() -> Entered | None:
+    """What the process that we replaced found out; None in a first process."""
+    text = os.environ.pop(ENTERED, None)
+    if text is None:
+        return None
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        data = json.loads(text)
+        entered = Entered(str(data["source"]), Path(data["venv"]))
+        if is_inside(str(entered.venv)):
+            return entered
+        raise StartError(
+            ErrorCode.VENV_BROKEN,
+            f"The interpreter of {entered.venv} runs in {sys.prefix} instead.",
+            f"Rebuild the environment: {_SETUP}",
+            {"venv": str(entered.venv), "prefix": sys.prefix},
+        )
+    return None
+
+
+def _replacement(python: Path, entered: Entered, arguments: Sequence[str]) -> Replacement:
+    environ = scrubbed(os.environ, frozen=bool(getattr(sys, "frozen", False)))
+    environ[ENTERED] = json.dumps({"source": entered.source, "venv": str(entered.venv)})
+    return Replacement(tuple(module_command(python, "supervisor", arguments)), environ)
