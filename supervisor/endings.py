@@ -31,7 +31,7 @@ from supervisor.messages import (
     Tick,
     WakeRequested,
 )
-from supervisor.policy import backoff_s
+from supervisor.policy import backoff_s, excuse
 from supervisor.stages import Report
 from supervisor.supervision import After, Launch, Phase, Supervision
 
@@ -129,6 +129,9 @@ def _failure_of(s: Supervision, input_: Exited | SpawnFailed) -> Failure:
 
 def _failed(s: Supervision, failure: Failure, jitter: float, now: float) -> Step:
     """Decide what follows a failed launch: the end, the open breaker, or the next try."""
+    excused = excuse(s.excused, now) if s.launch.on_trial and s.policy.auto_restart else None
+    if excused is not None:
+        return spawn(replace(s, failure=failure, excused=excused), now, replaces=True, reason=failure.message)
     memory_kills = s.memory_kills + (failure.code is ErrorCode.SIDECAR_OUT_OF_MEMORY)
     failures = 0 if s.launch.is_stable(now) else s.failures + 1
     breaker = s.breaker.crashed(now)

@@ -31,6 +31,7 @@ from supervisor.messages import (
     StopRequested,
     Suspected,
     Tick,
+    TrialNoted,
     WakeRequested,
 )
 from supervisor.supervision import Phase, Supervision, next_retry_s, public_state
@@ -81,6 +82,7 @@ TRANSITIONS: dict[Phase, dict[type, Rule]] = {
         HealthSeen: _rule(moves.watched, P.READY, P.SUSPECT, P.DRAINING),
         HealthMissed: _rule(moves.watched, P.READY, P.SUSPECT),
         Suspected: _rule(moves.suspected_by_proxy, P.SUSPECT),
+        TrialNoted: _rule(moves.tried, P.READY),
         Tick: _rule(moves.forgive, P.READY),
         StopRequested: _rule(end.stop_ready, P.DRAINING),
         RestartRequested: _rule(end.restart_ready, P.DRAINING),
@@ -90,6 +92,7 @@ TRANSITIONS: dict[Phase, dict[type, Rule]] = {
         ProgressSeen: _rule(moves.late_error, P.SUSPECT),
         HealthSeen: _rule(moves.suspect_round, P.SUSPECT, P.READY, P.KILLING),
         HealthMissed: _rule(moves.suspect_round, P.SUSPECT, P.KILLING),
+        TrialNoted: _rule(moves.tried, P.SUSPECT),
         Tick: _rule(moves.forgive, P.SUSPECT),
         StopRequested: _STOP_STARTING,
         RestartRequested: _RESTART_STARTING,
@@ -141,20 +144,29 @@ TRANSITIONS: dict[Phase, dict[type, Rule]] = {
 
 IGNORED: dict[Phase, frozenset[type]] = {
     # Nothing is known yet that health could speak of; a wake is under way.
-    P.SPAWNING: frozenset({HealthSeen, HealthMissed, Suspected, WakeRequested, RetryRequested}),
+    P.SPAWNING: frozenset({HealthSeen, HealthMissed, Suspected, TrialNoted, WakeRequested, RetryRequested}),
     # A loop busy with loading may miss health checks; the allowances watch it.
-    P.STARTING: frozenset({Spawned, SpawnFailed, HealthMissed, Suspected, WakeRequested, RetryRequested}),
+    P.STARTING: frozenset({Spawned, SpawnFailed, HealthMissed, Suspected, TrialNoted, WakeRequested, RetryRequested}),
     P.READY: frozenset({Spawned, SpawnFailed, WakeRequested, RetryRequested}),
     P.SUSPECT: frozenset({Spawned, SpawnFailed, Suspected, WakeRequested, RetryRequested}),
     # Its fate is decided.
-    P.KILLING: frozenset({ProgressSeen, HealthSeen, HealthMissed, Suspected, RetryRequested}),
+    P.KILLING: frozenset({ProgressSeen, HealthSeen, HealthMissed, Suspected, TrialNoted, RetryRequested}),
     # Nothing is alive: news can only be late.
     P.BACKOFF: frozenset(get_args(LaunchInput)) | {WakeRequested},
     P.BROKEN: frozenset(get_args(LaunchInput)) | {WakeRequested},
     P.IDLE: frozenset(get_args(LaunchInput)) | {Tick},
-    P.DRAINING: frozenset({Spawned, SpawnFailed, ProgressSeen, HealthMissed, Suspected, RetryRequested}),
+    P.DRAINING: frozenset({Spawned, SpawnFailed, ProgressSeen, HealthMissed, Suspected, TrialNoted, RetryRequested}),
     P.STOPPING: frozenset(
-        {ProgressSeen, HealthSeen, HealthMissed, Suspected, WakeRequested, RetryRequested, RestartRequested}
+        {
+            ProgressSeen,
+            HealthSeen,
+            HealthMissed,
+            Suspected,
+            TrialNoted,
+            WakeRequested,
+            RetryRequested,
+            RestartRequested,
+        }
     ),
     P.STOPPED: frozenset(get_args(Input)),
 }

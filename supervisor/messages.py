@@ -133,6 +133,14 @@ class Suspected:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialNoted:
+    """A call suspected of ending the engine runs alone, or went well. A crash meanwhile is the call's own."""
+
+    launch: int
+    under_way: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time went on. ``slept``: so much passed unseen that recent silence proves nothing."""
 
@@ -169,6 +177,7 @@ Input = (
     | HealthSeen
     | HealthMissed
     | Suspected
+    | TrialNoted
     | Tick
     | WakeRequested
     | StopRequested
@@ -177,7 +186,7 @@ Input = (
 )
 
 #: Inputs that speak of one launch.
-LaunchInput = Spawned | SpawnFailed | Exited | ProgressSeen | HealthSeen | HealthMissed | Suspected
+LaunchInput = Spawned | SpawnFailed | Exited | ProgressSeen | HealthSeen | HealthMissed | Suspected | TrialNoted
 
 
 # --- effects --------------------------------------------------------------

@@ -19,6 +19,7 @@ from supervisor.messages import (
     Spawned,
     Suspected,
     Tick,
+    TrialNoted,
     WakeRequested,
 )
 from supervisor.policy import GRACE_S, allowance_s
@@ -185,6 +186,11 @@ def _hung(launch: Launch) -> Failure:
         "It is replaced. Its log has the stacks of its threads, where it could still write them.",
         details={"misses": launch.watch.misses, "reason": found.reason},
     )
+
+
+def tried(s: Supervision, input_: TrialNoted, now: float) -> Step:
+    """Remember whether a suspected call runs."""
+    return replace(s, launch=replace(s.launch, on_trial=input_.under_way)), ()
 
 
 def forgive(s: Supervision, input_: Tick, now: float) -> Step:

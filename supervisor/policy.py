@@ -30,6 +30,9 @@ CRASHES_AN_HOUR = 8
 #: Waits before the half-open tries; the last repeats.
 PROBES_S = (60.0, 120.0, 300.0, 600.0)
 
+#: Crashes an hour that a call on trial may bring about without feeding the breaker.
+EXCUSED_AN_HOUR = 24
+
 #: Smallest share of the batch budget after launches that ran out of memory.
 LEAST_BATCH_SHARE = 0.125
 
@@ -101,6 +104,12 @@ class Breaker:
     def cleared(self) -> Breaker:
         """Close it and forget: after a stable minute and one inference for a caller."""
         return Breaker()
+
+
+def excuse(excused: tuple[float, ...], now: float) -> tuple[float, ...] | None:
+    """Count one more excused crash at ``now``; None when the hour has had its share."""
+    recent = tuple(at for at in excused if now - at < HOUR_S)
+    return (*recent, now) if len(recent) < EXCUSED_AN_HOUR else None
 
 
 def allowance_s(stages: Stages, policy: Policy) -> float:

@@ -77,6 +77,8 @@ class Launch:
     ready_at: float | None = None
     watch: Watch = field(default_factory=Watch)
     suspicion: Suspicion | None = None
+    #: A call suspected of ending the engine runs on it, alone.
+    on_trial: bool = False
     #: Bad rounds since the suspicion; while draining, rounds without work.
     rounds: int = 0
 
@@ -103,6 +105,8 @@ class Supervision:
     #: Launches made to replace one that had been running or starting.
     restarts: int = 0
     memory_kills: int = 0
+    #: When crashes were excused as a call's own.
+    excused: tuple[float, ...] = ()
     has_been_ready: bool = False
     #: Whether the present launch replaces another.
     replaces: bool = False

@@ -34,6 +34,7 @@ from supervisor.messages import (
     Suspected,
     Terminate,
     Tick,
+    TrialNoted,
     WakeRequested,
     Work,
 )
@@ -451,6 +452,27 @@ def test_a_request_while_unloading_keeps_it() -> None:
     assert rig.at(Phase.KILLING)
     rig.give(WakeRequested())
     assert one(rig.crash(), Spawn)
+
+
+def test_crashes_of_a_call_on_trial_are_excused_within_a_cap() -> None:
+    rig = Rig()
+    rig.start()
+    for _ in range(24):
+        rig.give(TrialNoted(rig.launch, under_way=True))
+        assert one(rig.crash(), Spawn)
+        rig.come_up()
+    assert rig.s.breaker == Breaker()
+    rig.give(TrialNoted(rig.launch, under_way=True))
+    rig.crash()
+    assert rig.at(Phase.BACKOFF)
+
+
+def test_a_trial_that_went_well_excuses_nothing() -> None:
+    rig = Rig()
+    rig.start()
+    rig.give(TrialNoted(1, under_way=True), TrialNoted(1, under_way=False))
+    rig.crash()
+    assert rig.at(Phase.BACKOFF)
 
 
 def test_recycles_over_the_memory_limit_but_not_in_a_loop() -> None:

@@ -36,7 +36,7 @@ def key(world: World) -> Hashable:
     if s.phase in {Phase.READY, Phase.SUSPECT}:
         watch = launch.watch
         counts = (launch.rounds, min(watch.misses, 3), watch.has_served, watch.work.is_idle)
-        return (*common, error, *counts, launch.is_stable(now), now < s.grace_until)
+        return (*common, error, *counts, launch.is_stable(now), now < s.grace_until, launch.on_trial, len(s.excused))
     terminal = s.failure.terminal if s.failure else None
     return (*common, s.after, world.reported, launch.rounds, terminal)
 
@@ -46,6 +46,7 @@ def eager_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second crash opens it: the same decisions in a space that can be searched."""
     monkeypatch.setattr(policy_module, "SCORE_OPENS", 1.5)
     monkeypatch.setattr(policy_module, "CRASHES_AN_HOUR", 2)
+    monkeypatch.setattr(policy_module, "EXCUSED_AN_HOUR", 1)
 
 
 @lru_cache

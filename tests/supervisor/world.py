@@ -28,6 +28,7 @@ from supervisor.messages import (
     Suspected,
     Terminate,
     Tick,
+    TrialNoted,
     WakeRequested,
     Work,
 )
@@ -106,6 +107,7 @@ class World:
                 (0.0, Exited(launch, Exit(status=2))),
                 (0.0, Exited(launch, Exit(signal=9, out_of_memory=True))),
                 (0.0, Suspected(launch, "x")),
+                (0.0, TrialNoted(launch, under_way=True)),
                 (0.0, HealthMissed(launch, "x")),
             ]
             found += [(0.0, ProgressSeen(launch, e)) for e in (HELLO, OTHER_WIRE, LOADED, WARM, FATAL, MENDABLE)]
