@@ -74,7 +74,11 @@ async def _start(service: Service, report: Callable[[EventType, Mapping[str, Any
     )
     service.stage = Stage.WARMUP
     warming = time.monotonic()
-    await scheduler.embed(_WARM_UP)
+    try:
+        await scheduler.embed(_WARM_UP)
+    except BaseException:
+        await scheduler.close()
+        raise
     service.ready(Loaded(chosen.engine, scheduler, prompts, resolved.names, chosen.instead_of))
     report(EventType.WARMED_UP, {"ms": round((time.monotonic() - warming) * 1000)})
 
