@@ -1,8 +1,8 @@
 /** What an HTTP answer means. No I/O. */
 
-import type { EmbedResponse, ErrorBody } from "./api.js";
 import { SidecarError } from "./errors.js";
-import { OCTET_STREAM } from "./generated/wire.js";
+import type { EmbedResponse, ErrorBody } from "./generated/api.js";
+import { MAX_TEXTS, OCTET_STREAM } from "./generated/wire.js";
 import type { Answer } from "./transport.js";
 
 /** Vectors of one call, in the order of its texts. */
@@ -65,7 +65,7 @@ function fromRows(answer: Answer, count: number): Embeddings {
     dim,
     fingerprint: headers.get("x-embedding-fingerprint") ?? "",
     tokens: integers(headers.get("x-embedding-tokens"))[0] ?? 0,
-    truncated: integers(headers.get("x-embedding-truncated")),
+    truncated: indices(headers.get("x-embedding-truncated")),
   };
 }
 
@@ -103,6 +103,16 @@ function integers(list: string | null): number[] {
   return (list ?? "")
     .split(",")
     .flatMap((part) => (/^\s*\d+\s*$/.test(part) ? [Number(part)] : []));
+}
+
+/** "0,2,5-7" -> [0, 2, 5, 6, 7]: long lists travel as their runs. */
+function indices(list: string | null): number[] {
+  return (list ?? "").split(",").flatMap((part) => {
+    const [, first, last = first] = /^\s*(\d+)(?:-(\d+))?\s*$/.exec(part) ?? [];
+    if (first === undefined) return [];
+    const count = Number(last) - Number(first) + 1;
+    return Array.from({ length: Math.min(count, MAX_TEXTS) }, (_, i) => Number(first) + i);
+  });
 }
 
 /** Milliseconds of a `Retry-After` in seconds; its date form is not used on this port. */

@@ -1,7 +1,7 @@
 import { type Embeddings, embeddingsOf, errorOf, objectWith } from "./answers.js";
-import type { EmbedRequest, Health, Info } from "./api.js";
 import { batches } from "./batches.js";
 import { SidecarError } from "./errors.js";
+import type { EmbedRequest, Health, Info } from "./generated/api.js";
 import { DEFAULT_HOST, DEFAULT_PORT, MAX_TEXTS, OCTET_STREAM } from "./generated/wire.js";
 import { milliseconds, within } from "./options.js";
 import { withRetries } from "./retry.js";

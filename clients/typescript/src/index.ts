@@ -1,7 +1,6 @@
 /** Start, watch and call a local embedding server: `SidecarHost` and `SidecarClient`. */
 
 export type { Embeddings } from "./answers.js";
-export type * from "./api.js";
 export {
   type CallOptions,
   type ClientOptions,
@@ -20,6 +19,7 @@ export type {
   StateEvent,
   SupervisorEvent,
 } from "./events.js";
+export type * from "./generated/api.js";
 export {
   type Channel,
   type CodeInfo,

@@ -10,7 +10,7 @@ export interface HostStatus {
   /** Why the state is what it is. */
   readonly reason: string;
   readonly stage: Stage | null;
-  /** 1 to `stageTotal`; null for the stage `error`, and before the first. */
+  /** Of the last numbered stage, 1 to `stageTotal`: at `error`, of the one that failed. */
   readonly stageIndex: number | null;
   readonly stageTotal: number;
   readonly message: string;
@@ -75,15 +75,11 @@ export function reduce(status: HostStatus, event: SupervisorEvent): HostStatus {
   const next = { ...status, launch: Math.max(status.launch, event.launch) };
   switch (event.channel) {
     case "startup:stage":
-      return {
-        ...next,
-        ...stageOf(event),
-        ...(event.stage !== status.stage && { download: null }),
-      };
+      return { ...next, ...stageOf(event, status) };
     case "startup:error": {
       const { code, message, hint, retryable, details } = event;
       const error = { code, message, hint, retryable, details, status: null, retryAfterMs: null };
-      return { ...next, stage: "error", stageIndex: null, message, progress: null, error };
+      return { ...next, stage: "error", message, progress: null, error };
     }
     case "model:download:progress": {
       const { file, progress, loaded, total } = event;
@@ -103,7 +99,9 @@ export function reduce(status: HostStatus, event: SupervisorEvent): HostStatus {
   }
 }
 
-function stageOf(event: StageEvent) {
-  const { stage, index: stageIndex, total: stageTotal, message, progress } = event;
-  return { stage, stageIndex, stageTotal, message, progress };
+function stageOf(event: StageEvent, before: HostStatus) {
+  const { stage, total: stageTotal, message, progress } = event;
+  const stageIndex = event.index ?? before.stageIndex;
+  const download = stage === before.stage ? before.download : null;
+  return { stage, stageIndex, stageTotal, message, progress, download };
 }

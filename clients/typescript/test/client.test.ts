@@ -61,6 +61,15 @@ for (const transport of ["float32", "json"] as const) {
   });
 }
 
+test("a long list of cut texts travels as runs", async () => {
+  const { client } = await serve((_, response) => {
+    const type = { "content-type": "application/octet-stream" };
+    const shape = { "x-embedding-shape": "5,1", "x-embedding-truncated": "0, 2-4,nonsense" };
+    response.writeHead(200, { ...type, ...shape }).end(Buffer.alloc(20));
+  });
+  assert.deepEqual((await client.embedBatch(["a", "b", "c", "d", "e"])).truncated, [0, 2, 3, 4]);
+});
+
 test("one text gives one vector", async () => {
   const { client } = await serve((seen, response) => embed(seen, response));
   assert.deepEqual(await client.embed("a"), Float32Array.of(1, 0, 97));

@@ -101,6 +101,7 @@ test("a start folds into a status", () => {
   assert.equal(status.download?.loaded, 1, "the file stays while its stage lasts");
   status = reduce(status, EVENTS["startup:error"]);
   assert.deepEqual([status.stage, status.error?.code], ["error", "PYTHON_DEPS_MISSING"]);
+  assert.equal(status.stageIndex, 6, "where it failed");
   status = reduce(status, EVENTS["supervisor:ready"]);
   assert.deepEqual(
     [status.state, status.url, status.error],

@@ -94,6 +94,7 @@ test("a failed start is told, and can be tried again", { skip }, async () => {
   assert.equal(await page.locator("#problem-code").textContent(), "PYTHON_VERSION_INCOMPATIBLE");
   assert.equal(await page.locator("#problem-message").textContent(), "Wanted 3.11, found 3.8.");
   assert.equal(await page.locator("#problem-hint").textContent(), "Install one.");
+  assert.equal(await page.locator("#stages .failed").textContent(), "Checks");
   await shoot(page, "problem");
   if (host.isRunning) await new Promise((resolve) => host.on("exit", resolve));
   const again = new Promise((resolve) => host.on("startup:error", resolve));

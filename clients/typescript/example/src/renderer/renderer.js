@@ -59,26 +59,28 @@ function show(status) {
 }
 
 /** @param {HostStatus} status */
-function showStart({ stageIndex, message, progress: percent, download }) {
+function showStart({ stage, stageIndex, message, progress: percent, download }) {
   const known = download?.progress ?? percent;
+  byId("message").hidden = stage === "error";
   byId("message").textContent = message || "Waiting for the supervisor";
   if (known === null) progress.removeAttribute("value");
   else progress.value = known / 100;
-  for (const [index, stage] of [...byId("stages").children].entries()) {
-    const place = stageIndex === null ? "waiting" : placeOf(index + 1, stageIndex);
-    stage.className = place;
-    if (place === "current") stage.setAttribute("aria-current", "step");
-    else stage.removeAttribute("aria-current");
+  for (const [index, row] of [...byId("stages").children].entries()) {
+    const reached = stage === "error" ? "failed" : "current";
+    row.className = placeOf(index + 1, stageIndex ?? 0, reached);
+    if (row.className === reached) row.setAttribute("aria-current", "step");
+    else row.removeAttribute("aria-current");
   }
 }
 
 /**
  * @param {number} number
- * @param {number} current
+ * @param {number} last The stage that was reached last.
+ * @param {string} reached What that one is called.
  */
-function placeOf(number, current) {
-  if (number === current) return "current";
-  return number < current ? "done" : "waiting";
+function placeOf(number, last, reached) {
+  if (number === last) return reached;
+  return number < last ? "done" : "waiting";
 }
 
 /**
