@@ -91,7 +91,8 @@ async def serve_proxy(upstream: str, state_dir: Path) -> None:
 
     backend = Fixed(Upstream(1, upstream, os.environ["SIDECAR_NONCE"], os.environ["SIDECAR_TOKEN"]))
     output = Output("none", io.StringIO())
-    app = build(backend, Settings(state_dir), output, secrets.token_hex(16), doctor=dict, tail=lambda _: [])
+    token = secrets.token_hex(16)
+    app = build(backend, Settings(state_dir), output, token, nonce=NONCE, doctor=dict, tail=lambda _: [])
     sock = socket.create_server(("127.0.0.1", 0))
     await listen(app, sock)
     await _announce(sock.getsockname()[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,7 +47,7 @@ def build(
     output: Output,
     token: str,
     *,
-    nonce: str | None = None,
+    nonce: str,
     doctor: Doctor,
     tail: Tail,
 ) -> web.Application:
@@ -71,7 +70,7 @@ def build(
         handler_args=HANDLER_ARGUMENTS,
     )
     proxy = Proxy(backend, settings.state_dir / MEMORY_FILE, hold_timeout_s=settings.hold_timeout_s)
-    control = Control(backend, output, proxy, requests, nonce=nonce or secrets.token_hex(16), doctor=doctor, tail=tail)
+    control = Control(backend, output, proxy, requests, nonce=nonce, doctor=doctor, tail=tail)
     handlers = _handlers(proxy, control, routes.openapi(require_token=settings.require_token))
     for operation in routes.ALL:
         handler = handlers[operation.id]

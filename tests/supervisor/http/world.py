@@ -298,7 +298,7 @@ class World:
         self.behaviour = Behaviour()
         self.backend = Backend(self.behaviour)
         self.output = Output("none", io.StringIO())
-        self.doctor: Mapping[str, Any] = {"ok": True}
+        self.examine: Callable[[], Mapping[str, Any]] = lambda: {"ok": True}
         self.lines = [f"line {number}" for number in range(1, 501)]
 
     async def start(self, *, ready: bool = True) -> World:
@@ -308,7 +308,7 @@ class World:
             self.output,
             TOKEN,
             nonce="instance-nonce",
-            doctor=lambda: self.doctor,
+            doctor=lambda: self.examine(),
             tail=lambda count: self.lines[-count:],
         )
         self.socket = socket.create_server(("127.0.0.1", 0))
