@@ -55,6 +55,9 @@ STOP_KILL_AGAIN_S = 0.3
 #: Finishing what it has before a restart, a recycling or an unloading.
 DRAIN_S = 10.0
 
+#: Between two looks at a launch that is about to change.
+SOON_S = 0.05
+
 #: A request may be in the sidecar and not yet in its queue; two rounds see it.
 IDLE_ROUNDS = 2
 
@@ -200,10 +203,10 @@ def drained(s: Supervision, input_: HealthSeen, now: float) -> Step:
     """A round while draining: done when it has nothing to do, twice."""
     work = input_.health.work
     if work is None or not work.is_idle:
-        return replace(s, launch=replace(s.launch, rounds=0)), ()
+        return replace(s, launch=replace(s.launch, rounds=0)), (PollHealth(s.launch.number, SOON_S),)
     launch = replace(s.launch, rounds=s.launch.rounds + 1)
     s = replace(s, launch=launch)
-    return end_drain(s, now) if launch.rounds >= IDLE_ROUNDS else (s, (PollHealth(launch.number),))
+    return end_drain(s, now) if launch.rounds >= IDLE_ROUNDS else (s, (PollHealth(launch.number, SOON_S),))
 
 
 def drain_overdue(s: Supervision, input_: Tick, now: float) -> Step:

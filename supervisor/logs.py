@@ -29,6 +29,9 @@ FILE_BYTES = 5_000_000
 TAIL_LINES = 200
 REPORT_LINES = 20
 
+#: Tokens of past launches that late lines may still hold.
+_PASSING_SECRETS = 4
+
 #: Lines that wait for the disk.
 _QUEUED = 2000
 
@@ -126,28 +129,48 @@ class _Writer(logging.handlers.QueueListener):
         thread.join(_CLOSE_S)
 
 
+class Secrets:
+    """What is never shown. Replaced as a whole, so that the writing thread may read while it changes."""
+
+    def __init__(self) -> None:
+        self._lasting: tuple[str, ...] = ()
+        self._passing: tuple[str, ...] = ()
+
+    def add(self, secret: str, *, lasting: bool) -> None:
+        if secret and lasting:
+            self._lasting = (*self._lasting, secret)
+        elif secret:
+            self._passing = (*self._passing, secret)[-_PASSING_SECRETS:]
+
+    def hidden(self, text: str) -> str:
+        """``text`` without them."""
+        for secret in (*self._lasting, *self._passing):
+            text = text.replace(secret, "[hidden]")
+        return text
+
+
 class _Formatter(logging.Formatter):
-    def __init__(self, secrets: set[str]) -> None:
+    def __init__(self, secrets: Secrets) -> None:
         super().__init__()
         self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
         source = getattr(record, _SOURCE, "supervisor")
         text = f"{utc_now()} {source} {record.levelname.lower()} {super().format(record)}"
-        for secret in self._secrets:
-            text = text.replace(secret, "[hidden]")
-        return text
+        return self._secrets.hidden(text)
 
 
 class _Emitting(logging.Handler):
     """Publishes records as ``log`` events, for ``--log-level``."""
 
-    def __init__(self, emit: Callable[[str, str, str], None]) -> None:
+    def __init__(self, emit: Callable[[str, str, str], None], secrets: Secrets) -> None:
         super().__init__()
         self._emit = emit
+        self._secrets = secrets
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._emit(record.levelname.lower(), getattr(record, _SOURCE, "supervisor"), record.getMessage())
+        line = self._secrets.hidden(record.getMessage())
+        self._emit(record.levelname.lower(), getattr(record, _SOURCE, "supervisor"), line)
 
 
 class Logs:
@@ -165,7 +188,7 @@ class Logs:
         self._clock = clock
         self._flood = Flood()
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._secrets: set[str] = set()
+        self._secrets = Secrets()
         self._file = BoundedFile(self._path)
         self._file.setFormatter(_Formatter(self._secrets))
         lines: queue.Queue[Any] = queue.Queue(_QUEUED)
@@ -173,7 +196,7 @@ class Logs:
         self._listener = _Writer(lines, self._file)
         self._handlers: list[logging.Handler] = [self._queue]
         if level is not None and emit is not None:
-            emitting = _Emitting(emit)
+            emitting = _Emitting(emit, self._secrets)
             emitting.setLevel(level.upper())
             self._handlers.append(emitting)
         self._sidecar = logging.Logger("sidecar", logging.DEBUG)
@@ -194,10 +217,9 @@ class Logs:
         self._listener.stop()
         self._file.close()
 
-    def hide(self, secret: str) -> None:
-        """Never write ``secret`` to a file, whoever prints it."""
-        if secret:
-            self._secrets.add(secret)
+    def hide(self, secret: str, *, lasting: bool = True) -> None:
+        """Never write ``secret`` to a file, whoever prints it; one that does not last, for a few more of its kind."""
+        self._secrets.add(secret, lasting=lasting)
 
     def sidecar(self, stream: str, text: str) -> None:
         """Keep one line that the sidecar printed."""
@@ -216,7 +238,7 @@ class Logs:
     def last_lines(self, most: int = REPORT_LINES) -> list[str]:
         """The sidecar's last lines of this launch, oldest first."""
         lines = list(self._tail)[-most:]
-        return [self._hidden(line) for line in lines]
+        return [self._secrets.hidden(line) for line in lines]
 
     def tail(self, most: int) -> list[str]:
         """The last ``most`` lines of the files, oldest first. Reads files; may be called in any thread."""
@@ -230,11 +252,6 @@ class Logs:
     def lost(self) -> int:
         """Lines that could not be written."""
         return self._file.lost + self._queue.lost
-
-    def _hidden(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "[hidden]")
-        return text
 
 
 def _last_lines(path: Path, most: int) -> list[str]:

@@ -224,9 +224,10 @@ class DumpStack:
 
 @dataclass(frozen=True, slots=True)
 class PollHealth:
-    """Ask ``/health`` now instead of at the next round."""
+    """Ask ``/health`` in ``in_s`` seconds instead of at the next round."""
 
     launch: int
+    in_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +270,7 @@ class EmitError:
 
 @dataclass(frozen=True, slots=True)
 class EmitReady:
-    """Publish ``supervisor:ready``: the first launch that serves."""
+    """Publish stage ``ready`` and ``supervisor:ready``: the first launch that serves."""
 
     launch: int
 

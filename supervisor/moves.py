@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from preflight.wire import WIRE_VERSION, ErrorCode, EventType, Stage
-from supervisor.endings import Step, doom, drain
+from preflight.wire import WIRE_VERSION, ErrorCode, EventType
+from supervisor.endings import SOON_S, Step, doom, drain
 from supervisor.messages import (
     Effect,
     EmitDownload,
@@ -23,7 +23,7 @@ from supervisor.messages import (
     WakeRequested,
 )
 from supervisor.policy import GRACE_S, allowance_s
-from supervisor.stages import Report, fold
+from supervisor.stages import fold
 from supervisor.supervision import After, Launch, Phase, Supervision
 from supervisor.watchdog import BAD_ROUNDS, Suspicion, Watch, forgiven, judge
 
@@ -109,13 +109,14 @@ def starting_health(s: Supervision, input_: HealthSeen, now: float) -> Step:
         foreign = Failure(ErrorCode.SIDECAR_NOT_HEALTHY, "Another process answers on the sidecar's port.")
         return doom(s, foreign, now) if launch.rounds >= BAD_ROUNDS else (s, ())
     if health.status != "ok" or not s.launch.greeted:
-        return replace(s, launch=replace(s.launch, rounds=0)), ()
+        effects = (PollHealth(s.launch.number, SOON_S),) if s.launch.stages.is_warm else ()
+        return replace(s, launch=replace(s.launch, rounds=0)), effects
     watch, _ = judge(Watch(), input_, now)
     launch = replace(s.launch, ready_at=now, watch=watch, rounds=0)
     ready = replace(s, phase=Phase.READY, launch=launch, has_been_ready=True, failure=None, reason="")
     if s.has_been_ready:
         return ready, ()
-    return ready, (EmitStage(launch.number, Report(Stage.READY, "Ready")), EmitReady(launch.number))
+    return ready, (EmitReady(launch.number),)
 
 
 # --- serving -------------------------------------------------------------------

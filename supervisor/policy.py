@@ -158,6 +158,10 @@ class AwakeClock:
         self._longest = longest_step_s
         self._now = 0.0
 
+    def peek(self, raw: float) -> float:
+        """What ``advance`` would show, without a step."""
+        return self._now + min(max(0.0, raw - self._raw), self._longest)
+
     def advance(self, raw: float) -> Moment:
         """Take the raw clock's time; call it at least once in ``longest_step_s``."""
         step = max(0.0, raw - self._raw)

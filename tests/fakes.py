@@ -8,6 +8,7 @@ name what it does wrong. ``command`` builds such a command line.
     text:T  half  garbage  flood:BYTES  stderr:T  noise
     status:S  foreign  stuck  deaf                how /health answers from now on
     ignore-term  stacks  lifeline  tree:FILE      manners; FILE gets the tree's pids
+    times:N:FILE:ACTION                           in the first N launches only; FILE counts
 
 While it serves, ``GET /do?ACTION`` carries out one more; ``POST /embed`` echoes.
 
@@ -89,6 +90,14 @@ class Fake:
 
     def do_sleep(self, seconds: str) -> None:
         time.sleep(float(seconds))
+
+    def do_times(self, argument: str) -> None:
+        most, path, action = argument.split(":", 2)
+        with open(path, "a+", encoding="ascii") as file:  # noqa: PTH123 pathlib is an import
+            file.write("x")
+            count = file.tell()
+        if count <= int(most):
+            self.run(action)
 
     # --- output
 

@@ -51,7 +51,15 @@ def test_secrets_are_written_nowhere(tmp_path: Path) -> None:
         logs.hide("")
         logs.sidecar("stdout", "token is s3cret!")
         assert logs.last_lines() == ["token is [hidden]!"]
-    assert "s3cret" not in (tmp_path / FILE_NAME).read_text()
+    assert "s3cret" not in (tmp_path / FILE_NAME).read_text() + str(said)
+
+
+def test_tokens_of_launches_are_hidden_for_a_while(tmp_path: Path) -> None:
+    logs = Logs(tmp_path)
+    for number in range(6):
+        logs.hide(f"<{number}>", lasting=False)
+        logs.sidecar("stdout", f"<{number}>")
+    assert logs.last_lines() == ["<0>", "<1>"] + ["[hidden]"] * 4
 
 
 def test_lines_are_published_from_a_level_on(tmp_path: Path) -> None:

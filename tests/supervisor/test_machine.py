@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_args
 import pytest
 
 from preflight.wire import ErrorCode, EventType, Stage, State
+from supervisor.endings import SOON_S
 from supervisor.machine import IGNORED, TRANSITIONS, step
 from supervisor.messages import (
     DumpStack,
@@ -127,7 +128,7 @@ def test_start_reports_stages_in_order_and_ready_once() -> None:
     assert PollHealth(1) in rig.progress(EventType.WARMED_UP)
     rig.health()
     stages = [effect.report.stage.number for effect in rig.effects if isinstance(effect, EmitStage)]
-    assert stages == [4, 5, 7, 8, 9]
+    assert stages == [4, 5, 7, 8]  # the driver adds the last with supervisor:ready
     assert rig.effects[0] == EmitState(1, State.STARTING, "", 0)
     assert rig.effects[-1] == EmitReady(1)
     rig.crash()
@@ -383,7 +384,7 @@ def test_stop_of_an_idle_sidecar_takes_two_rounds() -> None:
     rig = Rig()
     rig.start()
     rig.give(StopRequested("stdin"))
-    assert rig.health() == [PollHealth(1)]
+    assert rig.health() == [PollHealth(1, SOON_S)]
     assert rig.health() == [Terminate(1)]
     effects = rig.crash(Exit(status=0))
     assert effects == [EmitState(1, State.STOPPED, "stopped as asked", 0), Finish(0)]

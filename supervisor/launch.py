@@ -1,0 +1,130 @@
+"""One launch of the sidecar: what to run, and what is known of it while it lives.
+
+``Launch`` listens to its processes and turns what it hears into inputs of the
+machine; it decides nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from preflight.wire import EventType
+from preflight.wire import environment as env
+from supervisor.backend import Upstream
+from supervisor.logs import Logs
+from supervisor.messages import Exit, Exited, Input, ProgressSeen, Spawned, SpawnFailed
+from supervisor.process.base import Child, Command, SpawnError, Stream
+from supervisor.progress import LineParser, WireEvent
+
+#: Holds the packages ``sidecar`` and ``preflight``.
+PROJECT = Path(__file__).resolve().parents[1]
+
+Post = Callable[[Input], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every launch has in common. ``python``: absolute path of the interpreter that has our packages."""
+
+    python: str
+    #: Program and options, after the interpreter.
+    arguments: tuple[str, ...]
+    #: Already scrubbed.
+    environ: Mapping[str, str] = field(repr=False)
+
+    def command(self, nonce: str, token: str, batch_share: float) -> Command:
+        """Return the command of one launch. Secrets go by the environment: arguments are everyone's to read."""
+        environ = {**self.environ, env.NONCE: nonce, env.TOKEN: token, env.LIFELINE: "1"}
+        if batch_share < 1:
+            environ[env.BATCH_SHARE] = str(batch_share)
+        return Command((self.python, *self.arguments), environ, python=self.python, nonce=nonce)
+
+
+def sidecar_plan(
+    python: str,
+    *,
+    model: str,
+    engine: str,
+    precision: str,
+    threads: int,
+    offline: bool,
+    base: Mapping[str, str],
+    frozen: bool,
+) -> Plan:
+    """Return the plan of the real sidecar. ``base``: our own environment; ``threads`` >= 1."""
+    environ = env.scrubbed(base, frozen=frozen)
+    environ.update(env.sidecar_variables(threads, environ))
+    options = {"host": "127.0.0.1", "port": "0", "model": model, "engine": engine, "precision": precision}
+    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    # As a file, it puts the project on its path itself; -P keeps the folder of the file, and the current one, off it.
+    program = str(PROJECT / "sidecar" / "__main__.py")
+    flags = ("--offline",) if offline else ()
+    return Plan(python, ("-P", program, *arguments, "--threads", str(threads), *flags), environ)
+
+
+class Launch:
+    """A launch that was ordered. It posts no input after the one that says it is gone."""
+
+    def __init__(self, number: int, post: Post, logs: Logs) -> None:
+        self.number = number
+        self.nonce = secrets.token_hex(16)
+        self.token = secrets.token_urlsafe(32)
+        self.child: Child | None = None
+        self.pid: int | None = None
+        #: Where it listens; None until it says so.
+        self.port: int | None = None
+        self.health: Mapping[str, Any] = {}
+        self._post = post
+        self._logs = logs
+        self._parsers: dict[Stream, LineParser] = {"stdout": LineParser(), "stderr": LineParser(events=False)}
+
+    @property
+    def url(self) -> str | None:
+        """Base address of its private port."""
+        return None if self.port is None else f"http://127.0.0.1:{self.port}"
+
+    def upstream(self) -> Upstream:
+        """What the proxy needs to call it; it has said hello."""
+        assert self.url is not None
+        return Upstream(self.number, self.url, self.nonce, self.token)
+
+    # --- what its processes tell ---------------------------------------------
+
+    def spawned(self, pid: int) -> None:
+        """The process exists."""
+        self.pid = pid
+        self._post(Spawned(self.number, pid))
+
+    def failed(self, error: SpawnError) -> None:
+        """No process came into being."""
+        self._post(SpawnFailed(self.number, error.reason, error.permanent, random.random()))  # noqa: S311 jitter
+
+    def output(self, stream: Stream, data: bytes) -> None:
+        """It printed."""
+        self._take(stream, self._parsers[stream].feed(data))
+
+    def gone(self, exit_: Exit) -> None:
+        """Nothing of it is left alive."""
+        for stream, parser in self._parsers.items():
+            self._take(stream, parser.close())
+        self._post(Exited(self.number, exit_, random.random()))  # noqa: S311 jitter
+
+    def _take(self, stream: Stream, items: list[Any]) -> None:
+        for item in items:
+            if isinstance(item, WireEvent):
+                self._event(item)
+            else:
+                self._logs.sidecar(stream, item.text)
+
+    def _event(self, event: WireEvent) -> None:
+        if event.type is EventType.HELLO:
+            if event.data["nonce"] != self.nonce or self.port is not None:
+                self._logs.sidecar("stdout", "a second hello, or one of another launch, was ignored")
+                return
+            self.port, self.pid = event.data["port"], event.data["pid"]
+        self._post(ProgressSeen(self.number, event))
