@@ -14,13 +14,14 @@ from typing import Any, Sequence
 from preflight import render
 from preflight.dependencies import Profile
 from preflight.examine import examine
-from preflight.model import Folder, Wanted
+from preflight.model import Folder, Report, Wanted
+from preflight.wire import ErrorCode
 
 
 def main(argv: Sequence[str]) -> int:
     """Print the report of the running interpreter; 0 when nothing is an error, else 1."""
     arguments = _parser().parse_args(argv)
-    report = examine(arguments.wanted or _by_options(arguments), arguments.source)
+    report = _naming_a_better_python(examine(arguments.wanted or _by_options(arguments), arguments.source))
     sys.stdout.write(render.to_json(report) + "\n" if arguments.json else render.to_text(report))
     return 0 if report.ok else 1
 
@@ -28,6 +29,19 @@ def main(argv: Sequence[str]) -> int:
 def to_argument(wanted: Wanted) -> str:
     """``wanted`` as the value of ``--wanted``."""
     return json.dumps(dataclasses.asdict(wanted))
+
+
+def _naming_a_better_python(report: Report) -> Report:
+    """Where the version is the fault, the next step is an interpreter that is on this machine already."""
+    if not any(finding.code is ErrorCode.PYTHON_VERSION_INCOMPATIBLE for finding in report.checks):
+        return report
+    from preflight.discovery import hint
+
+    checks = (
+        dataclasses.replace(finding, hint=hint()) if finding.code is ErrorCode.PYTHON_VERSION_INCOMPATIBLE else finding
+        for finding in report.checks
+    )
+    return dataclasses.replace(report, checks=tuple(checks))
 
 
 def _parser() -> argparse.ArgumentParser:

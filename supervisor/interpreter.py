@@ -137,6 +137,12 @@ def probe(settings: Settings, candidate: Candidate) -> Report:
     return examine(ask)
 
 
+def is_made_with(python: Path, report: Report) -> bool:
+    """Whether the environment of ``report`` runs the same minor release as the interpreter ``python``."""
+    made = _probe_base(python, Wanted()).python.version
+    return made.split(".")[:2] == report.python.version.split(".")[:2]
+
+
 def base_python(settings: Settings) -> str:
     """The interpreter to make environments with. Raises ``StartError`` when the one that was named will not do."""
     if settings.python is None:

@@ -60,7 +60,7 @@ class _Listener:
 
     def __init__(self, on_line: Callable[[str], None]) -> None:
         self._on_line = on_line
-        self._parsers: dict[Stream, LineParser] = {"stdout": LineParser(), "stderr": LineParser()}
+        self._parsers: dict[Stream, LineParser] = {s: LineParser(events=False) for s in ("stdout", "stderr")}
         self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self.ended = asyncio.Event()
         self.exit = Exit()
