@@ -5,7 +5,7 @@ name what it does wrong. ``command`` builds such a command line.
 
     hello[:PORT]  cached  loaded  warm  serve     the usual start (``START``)
     error:CODE  exit:N  kill:SIGNAL  sleep:S      ends and delays
-    text:T  half  garbage  flood:BYTES  stderr:T  noise
+    text:T  half  garbage  flood:BYTES  stderr:T  noise (for ever)
     status:S  foreign  stuck  deaf                how /health answers from now on
     ignore-term  stacks  lifeline  tree:FILE      manners; FILE gets the tree's pids
     times:N:FILE:ACTION                           in the first N launches only; FILE counts
@@ -119,8 +119,11 @@ class Fake:
         write(b"\n")
 
     def do_noise(self, _: str) -> None:
-        while True:
-            os.write(2, b"y" * 80 + b"\n")
+        def make() -> None:
+            while True:
+                write(b"y" * 80 + b"\n")
+
+        threading.Thread(target=make, daemon=True).start()
 
     # --- health
 

@@ -21,13 +21,18 @@ ROOT = Path(__file__).resolve().parents[2]
 Line = Mapping[str, Any]
 
 
+def command_line(state_dir: Path, *actions: str, options: Sequence[str] = ()) -> list[str]:
+    """What starts a supervisor over a fake that carries out ``actions``; run it in ``ROOT``."""
+    return [sys.executable, "-m", "tests.supervisor.host", str(state_dir), *options, "--", *actions]
+
+
 class Host:
     """One supervisor; use it as a context. ``lines`` grows as it speaks."""
 
     def __init__(
         self, state_dir: Path, *actions: str, options: Sequence[str] = (), stdin: int = subprocess.PIPE
     ) -> None:
-        argv = [sys.executable, "-m", "tests.supervisor.host", str(state_dir), *options, "--", *actions]
+        argv = command_line(state_dir, *actions, options=options)
         environ = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
         self.process = subprocess.Popen(argv, cwd=ROOT, env=environ, stdin=stdin, stdout=subprocess.PIPE)
         self.state_dir = state_dir
@@ -94,7 +99,7 @@ class Host:
         return self.process.wait(deadline_s)
 
     def health(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.ready()['url']}/health", timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{self.ready()['url']}/health", timeout=5) as answer:
             body: dict[str, Any] = json.load(answer)
             return body
 
@@ -103,8 +108,8 @@ class Host:
         headers = {"Content-Type": "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=40) as answer:  # noqa: S310
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=40) as answer:
             return answer.status, json.load(answer)
 
 
