@@ -261,7 +261,7 @@ def _with_parity(engine: TorchEngine, model: Any) -> ModelCard:
     ours = engine.infer([one.ids for one in engine.tokenize(_PROBES)])
     theirs = np.stack([model.encode(probe, prompt="", show_progress_bar=False).astype(np.float32) for probe in _PROBES])
     norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-    least = float(np.min(np.sum(ours * theirs, axis=1) / norms))
+    least = float(np.min(np.sum(ours.astype(np.float64) * theirs, axis=1) / norms))
     wanted = _LEAST_COSINE[engine.card.precision]
     if not least >= wanted:
         raise _failure(f"wanted the library's vectors (cosine >= {wanted}), found {least:.6f}.", wanted, least)
