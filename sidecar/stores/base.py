@@ -126,7 +126,8 @@ class Store(Protocol):
         The first call takes the table for this writer alone and makes it if it is
         not there. Every call checks the table's dimension and fingerprint before
         anything is written. ``replace``: what is committed takes the place of all
-        that the table holds, of whatever space; until then readers see the old rows.
+        that the table holds, of whatever space; until then readers see the old rows,
+        and further calls go on with the same replacement.
         """
 
     def upsert(self, batch: Batch) -> None:

@@ -98,6 +98,8 @@ class SqliteStore:
         return Space(row[1], row[2], row[3])
 
     def begin(self, space: Space, *, replace: bool = False) -> None:
+        if replace and self._db is not None and self._db.in_transaction:
+            return  # the replacement goes on until ``commit``
         self._lock.acquire()
         if self._db is None:
             self._connect(create=True)
