@@ -23,9 +23,6 @@ Priority = Literal["auto", "interactive", "bulk"]
 INTERACTIVE_TEXTS = 4
 INTERACTIVE_CHARS = 2_000
 
-#: Texts share a micro-batch when the shortest has this share of the longest's tokens.
-LIKENESS = 0.8
-
 #: Time a micro-batch should take: longer amortises the call, shorter lets a query in sooner.
 RELAXED_S = 0.050
 ALERT_S = 0.015
@@ -94,8 +91,26 @@ def buckets_for(max_tokens: int) -> Buckets:
     return Buckets(tuple(widths))
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How an engine wants its micro-batches."""
+
+    #: Texts go together when the shortest has at least this share of the longest's tokens.
+    likeness: float
+    #: The engine computes no padding, but for attention: tokens count, not rows times width.
+    packed: bool
+
+    def load(self, width: int, rows: int, tokens: int) -> int:
+        """Return what a micro-batch of ``rows`` texts with ``tokens`` together costs, in tokens."""
+        return tokens if self.packed else width * rows
+
+
+PADDED = Policy(likeness=0.8, packed=False)
+PACKED = Policy(likeness=0.6, packed=True)
+
+
 class CostModel:
-    """Seconds that a micro-batch takes, learnt from the ones that ran."""
+    """Seconds that a micro-batch takes, learnt from the ones that ran. Loads are in tokens."""
 
     def __init__(self) -> None:
         self._rates: dict[int, float] = {}
@@ -103,7 +118,7 @@ class CostModel:
 
     @property
     def rate(self) -> float:
-        """Padded tokens a second over all widths; an assumption before the first measurement."""
+        """Tokens a second over all widths; an assumption before the first measurement."""
         return self._overall or _ASSUMED_RATE
 
     @property
@@ -111,22 +126,21 @@ class CostModel:
         """Whether ``rate`` rests on a measurement."""
         return self._overall is not None
 
-    def seconds(self, width: int, rows: int) -> float:
+    def seconds(self, width: int, load: int) -> float:
         """Predict the time of one micro-batch."""
-        return width * rows / self._rates.get(width, self.rate)
+        return load / self._rates.get(width, self.rate)
 
-    def rows(self, width: int, seconds: float) -> int:
-        """Return how many rows of ``width`` fit into ``seconds``; at least 1."""
-        tokens = min(self._rates.get(width, self.rate) * seconds, _MAX_TOKENS)
-        return max(1, int(tokens // width))
+    def load_within(self, width: int, seconds: float) -> int:
+        """Return the load of texts of ``width`` that is done in ``seconds``."""
+        return int(min(self._rates.get(width, self.rate) * seconds, _MAX_TOKENS))
 
-    def observe(self, width: int, rows: int, seconds: float) -> None:
+    def observe(self, width: int, load: int, seconds: float) -> None:
         """Learn from one micro-batch that took ``seconds`` > 0.
 
         The first run of a shape also prepares it, so one slow sample may at
         most halve what is believed of a width.
         """
-        rate = width * rows / max(seconds, 1e-6)
+        rate = load / max(seconds, 1e-6)
         self._rates[width] = _blend(self._rates.get(width), rate)
         self._overall = _blend(self._overall, rate)
 
@@ -154,7 +168,9 @@ class MicroBatch:
     keys: tuple[Hashable, ...]
     lane: Lane
     width: int
+    #: Tokens of all texts together, and what they cost (``Policy.load``).
     tokens: int
+    load: int
 
     @property
     def rows(self) -> int:
@@ -192,9 +208,10 @@ class _LaneQueue:
 class Queue:
     """Texts that wait, each known by a key; equal keys are one text and run once."""
 
-    def __init__(self, buckets: Buckets, cost: CostModel) -> None:
+    def __init__(self, buckets: Buckets, cost: CostModel, policy: Policy = PADDED) -> None:
         self.buckets = buckets
         self.cost = cost
+        self._policy = policy
         self._lanes = {lane: _LaneQueue() for lane in Lane}
         self._numbers: dict[Hashable, int] = {}
         self._next_number = 0
@@ -254,7 +271,9 @@ class Queue:
         for item in items:
             self.remove(item.key)
         width = self.buckets.width(max(item.tokens for item in items))
-        return MicroBatch(tuple(item.key for item in items), lane, width, sum(item.tokens for item in items))
+        tokens = sum(item.tokens for item in items)
+        load = self._policy.load(width, len(items), tokens)
+        return MicroBatch(tuple(item.key for item in items), lane, width, tokens, load)
 
     def drop_expired(self, now: float) -> list[Hashable]:
         """Take out, and return, the keys whose deadline has passed."""
@@ -282,20 +301,31 @@ class Queue:
         """Numbers of ``first`` and of those nearest to it in length, as many as time and buckets allow."""
         order = queue.by_length
         low = high = bisect_left(order, (queue.items[first].tokens, first))
+        tokens = order[low][0]
         seconds = ALERT_S if now - self._last_query < ALERT_FOR_S else RELAXED_S
-        while low > 0 and self._fits(order[low - 1][0], order[high][0], high - low + 2, seconds):
+        while low > 0 and self._fits(order[low - 1][0], order[high][0], high - low + 2, tokens, seconds):
             low -= 1
-        while high + 1 < len(order) and self._fits(order[low][0], order[high + 1][0], high - low + 2, seconds):
+            tokens += order[low][0]
+        while high + 1 < len(order) and self._fits(order[low][0], order[high + 1][0], high - low + 2, tokens, seconds):
             high += 1
+            tokens += order[high][0]
+        if not self._policy.packed:
+            low, high = self._cut(low, high, order, first)
+        return (number for _, number in order[low : high + 1])
+
+    def _fits(self, shortest: int, longest: int, rows: int, tokens: int, seconds: float) -> bool:
+        """Tell whether a micro-batch may have ``rows`` texts, ``tokens`` being those of all but the last."""
+        width = self.buckets.width(longest)
+        alike = shortest >= self._policy.likeness * longest or self.buckets.width(shortest) == width
+        load = self._policy.load(width, rows, tokens + longest)
+        return alike and rows <= self.buckets.rows[-1] and load <= self.cost.load_within(width, seconds)
+
+    def _cut(self, low: int, high: int, order: list[tuple[int, int]], first: int) -> tuple[int, int]:
+        """Cut to a row count of the list, at the end of the longest as far as ``first`` allows."""
         surplus = high - low + 1 - self.buckets.rows_within(high - low + 1)
         while surplus and order[high][1] != first:
             high, surplus = high - 1, surplus - 1
-        return (number for _, number in order[low + surplus : high + 1])
-
-    def _fits(self, shortest: int, longest: int, rows: int, seconds: float) -> bool:
-        width = self.buckets.width(longest)
-        alike = shortest >= LIKENESS * longest or self.buckets.width(shortest) == width
-        return alike and rows <= min(self.buckets.rows[-1], self.cost.rows(width, seconds))
+        return low + surplus, high
 
 
 def _merged(old: _Item, new: _Item) -> _Item:

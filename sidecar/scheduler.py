@@ -31,7 +31,7 @@ from sidecar.outcomes import (
     TextTooLong,
     Work,
 )
-from sidecar.planner import CostModel, Lane, MicroBatch, Priority, Queue, buckets_for, lane_of
+from sidecar.planner import PADDED, CostModel, Lane, MicroBatch, Priority, Queue, buckets_for, lane_of
 
 __all__ = [
     "BadVector",
@@ -95,7 +95,9 @@ class Scheduler:
         self._loop = asyncio.get_running_loop()
         # Guards everything below; held for microseconds, by the event loop and the inference thread.
         self._ready = threading.Condition()
-        self._queue = Queue(buckets_for(engine.card.max_tokens), CostModel())
+        # Engines that pad whole batches need not say so.
+        policy = getattr(engine, "policy", PADDED)
+        self._queue = Queue(buckets_for(engine.card.max_tokens), CostModel(), policy)
         self._entries: dict[Hashable, _Entry] = {}
         self._admitted = dict.fromkeys(Lane, 0)
         self._running: tuple[MicroBatch, float] | None = None
@@ -146,7 +148,7 @@ class Scheduler:
         return Work(
             done=done,
             queued=max(queued, sum(self._admitted.values()) - (running[0].rows if running else 0)),
-            running_tokens=running[0].rows * running[0].width if running else None,
+            running_tokens=running[0].load if running else None,
             running_age_s=self._clock() - running[1] if running else None,
             tokens_per_s=rate,
             alive=self._thread.is_alive(),
@@ -289,7 +291,7 @@ class Scheduler:
                 return [(request, failure) for key in batch.keys for request, _ in self._entries.pop(key).waiters]
         seconds = self._clock() - started
         with self._ready:
-            self._queue.cost.observe(batch.width, batch.rows, seconds)
+            self._queue.cost.observe(batch.width, batch.load, seconds)
             self._done += batch.rows
             waiters = [self._entries.pop(key).waiters for key in batch.keys]
         return list(_deliver(rows, waiters))

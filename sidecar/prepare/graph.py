@@ -30,7 +30,7 @@ from preflight.wire import ErrorCode
 from sidecar.failures import Failure
 from sidecar.prepare.checkpoint import Array, Checkpoint, is_finite
 from sidecar.prepare.families import EMBEDDING_NORM, POSITIONS, TOKEN_TYPES, Shape
-from sidecar.prepare.pipeline import Dense, Normalize, Step
+from sidecar.prepare.pipeline import Dense, Step
 
 Node = Any  # openvino publishes no types
 
@@ -93,6 +93,23 @@ class Blocks:
     def rows(self, x: Node, indices: Node, axis: int = 0) -> Node:
         return self.op.gather(x, indices, self.scalar(axis))
 
+    def steps(self, x: Node, steps: Sequence[Step]) -> Node:
+        """Add what a pipeline does to rows of shape (texts, dim)."""
+        for step in steps:
+            x = self._dense(x, step) if isinstance(step, Dense) else self._unit(x)
+        return x
+
+    def _unit(self, x: Node) -> Node:
+        op = self.op
+        norm = op.sqrt(op.reduce_sum(op.multiply(x, x), self.integers(-1), keep_dims=True))
+        return op.divide(x, op.maximum(norm, op.constant(np.float32(_LEAST_NORM))))
+
+    def _dense(self, x: Node, step: Dense) -> Node:
+        weights = Checkpoint(step.folder)
+        matrix = require_finite("linear.weight", weights.half("linear.weight"))
+        bias = np.ascontiguousarray(weights["linear.bias"]) if step.has_bias else None
+        return self.activate(self.linear(x, matrix, bias), step.activation)
+
 
 class Encoder:
     """Builds one model's graph from its checkpoint."""
@@ -127,7 +144,7 @@ class Encoder:
             x = self._pool(x, spread, mask, pooling, inputs)
         if self._shape.family.relative_bias is not None:
             inputs.append(buckets)
-        return Model([self._finish(x, steps)], inputs, "encoder")
+        return Model([self._blocks.steps(x, steps)], inputs, "encoder")
 
     def _matrix(self, name: str) -> Array:
         return require_finite(name, self._weights.half(self._prefix + name))
@@ -213,21 +230,3 @@ class Encoder:
             parts["max"] = op.reduce_max(op.add(places, past_end), blocks.integers(1))
         joined = [parts[mode] for mode in pooling]
         return joined[0] if len(joined) == 1 else op.concat(joined, -1)
-
-    def _finish(self, x: Node, steps: Sequence[Step]) -> Node:
-        for step in steps:
-            x = self._normalize(x) if isinstance(step, Normalize) else self._dense(x, step)
-        return x
-
-    def _normalize(self, x: Node) -> Node:
-        op = self._blocks.op
-        norm = op.sqrt(op.reduce_sum(op.multiply(x, x), self._blocks.integers(-1), keep_dims=True))
-        return op.divide(x, op.maximum(norm, op.constant(np.float32(_LEAST_NORM))))
-
-    def _dense(self, x: Node, step: Dense) -> Node:
-        weights = Checkpoint(step.folder)
-        bias = np.ascontiguousarray(weights["linear.bias"]) if step.has_bias else None
-        return self._blocks.activate(
-            self._blocks.linear(x, require_finite("linear.weight", weights.half("linear.weight")), bias),
-            step.activation,
-        )

@@ -44,7 +44,6 @@ class Manifest:
     #: Hash of what the model computes (``fingerprint.identity``).
     identity: str
     layout: Layout
-    dim: int
     max_tokens: int
     #: Pooling modes that a packed graph takes weights for, in order.
     pooling: tuple[str, ...] = ()

@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 from sidecar.planner import (
     AGEING_S,
     ALERT_S,
-    LIKENESS,
+    PACKED,
+    PADDED,
     PATIENCE_S,
     RELAXED_S,
     Buckets,
     CostModel,
     Lane,
     MicroBatch,
+    Policy,
     Queue,
     buckets_for,
     lane_of,
@@ -25,27 +27,30 @@ MAX_TOKENS = 256
 BUCKETS = buckets_for(MAX_TOKENS)
 
 
-def queue(rate: float = 10_000.0) -> Queue:
+def queue(rate: float = 10_000.0, policy: Policy = PADDED) -> Queue:
     cost = CostModel()
     for width in BUCKETS.widths:
-        cost.observe(width, 1, width / rate)
-    return Queue(BUCKETS, cost)
+        cost.observe(width, width, width / rate)
+    return Queue(BUCKETS, cost, policy)
 
 
 def drain(waiting: Queue, now: float = 0.0) -> list[MicroBatch]:
     batches = []
     while (batch := waiting.take(now)) is not None:
         batches.append(batch)
-        now += waiting.cost.seconds(batch.width, batch.rows)
+        now += waiting.cost.seconds(batch.width, batch.load)
     return batches
 
 
 lengths = st.lists(st.integers(1, MAX_TOKENS), min_size=1, max_size=200)
 
 
-@given(lengths, st.data())
-def test_every_text_is_planned_exactly_once(tokens: list[int], data: st.DataObject) -> None:
-    waiting = queue()
+policies = st.sampled_from([PADDED, PACKED])
+
+
+@given(lengths, policies, st.data())
+def test_every_text_is_planned_exactly_once(tokens: list[int], policy: Policy, data: st.DataObject) -> None:
+    waiting = queue(policy=policy)
     for key, count in enumerate(tokens):
         waiting.put(key, count, data.draw(st.sampled_from(Lane)), now=0.0)
     planned = [key for batch in drain(waiting) for key in batch.keys]
@@ -54,18 +59,20 @@ def test_every_text_is_planned_exactly_once(tokens: list[int], data: st.DataObje
     assert waiting.tokens == 0
 
 
-@given(lengths, st.floats(100, 1e6))
-def test_batches_keep_to_buckets_likeness_and_time(tokens: list[int], rate: float) -> None:
-    waiting = queue(rate)
+@given(lengths, st.floats(100, 1e6), policies)
+def test_batches_keep_to_buckets_likeness_and_time(tokens: list[int], rate: float, policy: Policy) -> None:
+    waiting = queue(rate, policy)
     for key, count in enumerate(tokens):
         waiting.put(key, count, Lane.BULK, now=0.0)
     for batch in drain(waiting):
         sizes = [tokens[int(str(key))] for key in batch.keys]
         assert batch.tokens == sum(sizes)
         assert batch.width == BUCKETS.width(max(sizes))
-        assert batch.rows in BUCKETS.rows
-        assert min(sizes) >= LIKENESS * max(sizes) or BUCKETS.width(min(sizes)) == batch.width
-        assert batch.rows == 1 or batch.rows * batch.width <= rate * RELAXED_S * 1.01
+        assert batch.load == (sum(sizes) if policy.packed else batch.rows * batch.width)
+        assert batch.rows <= BUCKETS.rows[-1]
+        assert policy.packed or batch.rows in BUCKETS.rows
+        assert min(sizes) >= policy.likeness * max(sizes) or BUCKETS.width(min(sizes)) == batch.width
+        assert batch.rows == 1 or batch.load <= rate * RELAXED_S * 1.01
 
 
 @given(st.lists(st.tuples(st.integers(1, MAX_TOKENS), st.sampled_from(Lane)), min_size=1, max_size=80))
@@ -95,7 +102,7 @@ def test_bulk_is_served_while_queries_never_stop(arrivals: list[tuple[int, int]]
         if waiting.texts(Lane.BULK) < before:
             last = now
         assert not before or now - last <= AGEING_S + 0.3  # the one micro-batch that was running
-        now += waiting.cost.seconds(batch.width, batch.rows)
+        now += waiting.cost.seconds(batch.width, batch.load)
 
 
 @given(st.lists(st.integers(1, MAX_TOKENS), min_size=1, max_size=60))
@@ -173,36 +180,37 @@ def test_a_text_over_the_widest_bucket_gets_the_widest() -> None:
     assert Buckets((8, 16)).width(99) == 16
 
 
-@pytest.mark.parametrize(("count", "rows"), [(0, 1), (1, 1), (7, 6), (64, 64), (1000, 64)])
-def test_row_counts_come_from_the_list(count: int, rows: int) -> None:
-    assert BUCKETS.rows_within(count) == rows
+@pytest.mark.parametrize(("count", "below", "above"), [(1, 1, 1), (7, 6, 8), (64, 64, 64), (1000, 64, 1000)])
+def test_row_counts_come_from_the_list(count: int, below: int, above: int) -> None:
+    assert BUCKETS.rows_within(count) == below
+    assert BUCKETS.rows_for(count) == above
 
 
 class TestCostModel:
     def test_assumes_until_it_has_measured(self) -> None:
         cost = CostModel()
         assert (cost.is_measured, cost.rate > 0) == (False, True)
-        cost.observe(64, 4, 0.1)
+        cost.observe(64, 256, 0.1)
         assert cost.rate == pytest.approx(2_560)
 
     def test_knows_widths_apart(self) -> None:
         cost = CostModel()
-        cost.observe(8, 8, 0.064)
-        cost.observe(256, 8, 0.2048)
-        assert cost.seconds(8, 1) == pytest.approx(0.008)
-        assert cost.seconds(256, 1) == pytest.approx(0.0256)
+        cost.observe(8, 64, 0.064)
+        cost.observe(256, 2_048, 0.2048)
+        assert cost.seconds(8, 8) == pytest.approx(0.008)
+        assert cost.seconds(256, 256) == pytest.approx(0.0256)
 
     def test_one_slow_run_does_not_undo_what_is_known(self) -> None:
         cost = CostModel()
         for _ in range(50):
-            cost.observe(64, 4, 0.01)
+            cost.observe(64, 256, 0.01)
         before = cost.rate
-        cost.observe(64, 4, 100.0)
+        cost.observe(64, 256, 100.0)
         assert cost.rate > 0.85 * before
 
-    @given(st.integers(1, 512), st.floats(1e-4, 10))
-    def test_allows_at_least_one_row(self, width: int, seconds: float) -> None:
-        assert CostModel().rows(width, seconds) >= 1
+    @given(st.integers(1, 512), st.floats(1e-4, 1e6))
+    def test_never_allows_more_than_a_batch_may_hold(self, width: int, seconds: float) -> None:
+        assert 0 <= CostModel().load_within(width, seconds) <= 2_048
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,99 @@
+"""Any model that sentence-transformers loads, to a graph, by torch's own exporter.
+
+The complete pipeline goes through: encoder, pooling, and whatever comes after.
+Runs in a process of its own (``child``), which loads torch and may use much
+memory for the time of the export.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from pathlib import Path
+from typing import Any
+
+from sidecar.models.metadata import allows_dimensions, transformer_folder
+from sidecar.prepare.families import UnsupportedError
+from sidecar.prepare.manifest import FOLDER, GRAPH, Layout, Manifest
+from sidecar.prepare.native import copy_descriptions
+
+#: Most tokens where the model knows no limit.
+_MOST_TOKENS = 8_192
+
+
+def write_exported(source: Path, destination: Path, model_id: str, identity: str) -> Manifest:
+    """Write graph and tokenizer into ``destination``.
+
+    Raises ``UnsupportedError`` for a model that does not take plain token ids,
+    ``RuntimeError`` where torch cannot export it, ``OSError``.
+    """
+    from openvino import save_model
+
+    model = _load(source)
+    encoder = transformer_folder(source)
+    if not (encoder / "tokenizer.json").is_file():
+        raise UnsupportedError("no tokenizer.json")
+    limit = int(min(model.max_seq_length or _MOST_TOKENS, _MOST_TOKENS))
+    (destination / FOLDER).mkdir()
+    save_model(_graph(model), str(destination / GRAPH), compress_to_fp16=True)
+    copy_descriptions(source, encoder, destination)
+    return Manifest(
+        model_id=model_id,
+        identity=identity,
+        layout=Layout.PADDED,
+        max_tokens=limit,
+        padding_id=model[0].tokenizer.pad_token_id,
+        dimensions_allowed=allows_dimensions(source),
+    )
+
+
+def _load(source: Path) -> Any:
+    # tqdm's own lock is a semaphore of multiprocessing, for which some platforms start a process.
+    importlib.import_module("tqdm").tqdm.set_lock(threading.RLock())
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(
+        str(source),
+        device="cpu",
+        trust_remote_code=False,
+        local_files_only=True,
+        model_kwargs={"dtype": "float32", "use_safetensors": True, "attn_implementation": "sdpa"},
+    ).eval()
+    if getattr(model[0], "tokenizer", None) is None or "text" not in getattr(model[0], "modality_config", {}):
+        raise UnsupportedError(f"a first module {type(model[0]).__name__}, which takes no token ids")
+    if any(getattr(module, "include_prompt", True) is False for module in model) and any(model.prompts.values()):
+        raise UnsupportedError("pooling that leaves the prompt out")
+    if model[0].tokenizer.padding_side != "right":
+        raise UnsupportedError("padding before the text")
+    return model
+
+
+def _graph(model: Any) -> Any:
+    import torch
+    from openvino import convert_model
+
+    class Rows(torch.nn.Module):  # type: ignore[misc]
+        """Token ids to rows, in plain tensors."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.pipeline = model
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            features = {"input_ids": input_ids, "attention_mask": attention_mask, "modality": "text"}
+            if "token_type_ids" in model[0].tokenizer.model_input_names:
+                features["token_type_ids"] = torch.zeros_like(input_ids)
+            rows: torch.Tensor = self.pipeline(features)["sentence_embedding"]
+            return rows
+
+    ids = torch.randint(10, 100, (2, 12))
+    mask = torch.ones_like(ids)
+    mask[1, 7:] = 0
+    texts, width = torch.export.Dim("texts", min=1, max=1024), torch.export.Dim("width", min=2, max=_MOST_TOKENS)
+    shapes = {"input_ids": {0: texts, 1: width}, "attention_mask": {0: texts, 1: width}}
+    with torch.no_grad():
+        exported = torch.export.export(Rows().eval(), (ids, mask), dynamic_shapes=shapes, strict=False)
+    graph = convert_model(exported)
+    for node, name in zip(graph.inputs, ("input_ids", "attention_mask"), strict=True):
+        node.get_tensor().set_names({name})
+    return graph

@@ -1,0 +1,164 @@
+"""Whether a prepared model gives the vectors of its reference.
+
+The reference is, in this order: golden vectors, shipped for the embedded model
+and made with sentence-transformers; sentence-transformers itself, in a process
+of its own, where it is installed; none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from preflight.wire import ErrorCode
+from sidecar.engines.base import Engine, Float32, Parity
+from sidecar.failures import Failure
+from sidecar.prepare import child
+from sidecar.prepare.checkpoint import has_weights
+from sidecar.prepare.preparation import Prepared
+from sidecar.prepare.probes import probe_texts, texts_digest
+
+log = logging.getLogger(__name__)
+
+GOLDEN_FILE = Path(__file__).with_name("golden.npz")
+
+#: Least cosine to the reference, by what is computed in.
+LEAST_COSINE = {"f32": 0.99999, "bf16": 0.999}
+
+#: Tokens, with padding, that are embedded at once.
+_BATCH_TOKENS = 512
+
+#: Raised when the comparison itself changes, so that remembered results are not trusted.
+_VERSION = 1
+
+
+def verify(engine: Engine, prepared: Prepared, cache_dir: Path) -> Parity:
+    """Compare ``engine`` with its reference, or return what an equal comparison found before.
+
+    Raises ``Failure``: MODEL_PARITY_FAILED when the vectors differ, MODEL_CORRUPT
+    when they are not numbers.
+    """
+    identity = prepared.manifest.identity
+    parity = _remembered(engine, identity, cache_dir)
+    if parity is None:
+        parity = _compare(engine, prepared.source, identity, cache_dir)
+        _remember(parity, engine, identity, cache_dir)
+    require_equal(parity, engine.card.precision, engine.card.model_id)
+    return parity
+
+
+def require_equal(parity: Parity, precision: str, model_id: str) -> None:
+    """Raise ``Failure`` (MODEL_PARITY_FAILED) unless the vectors were equal as far as ``precision`` allows."""
+    wanted = LEAST_COSINE[precision]
+    if parity.min_cosine is None or parity.min_cosine >= wanted:
+        return
+    raise Failure(
+        ErrorCode.MODEL_PARITY_FAILED,
+        f"Model {model_id!r}: wanted the vectors of {parity.reference} (cosine >= {wanted}), "
+        f"found {parity.min_cosine:.6f}.",
+        hint="Use --engine torch with this model.",
+        details={"wanted": wanted, "found": parity.min_cosine, "reference": parity.reference, "texts": parity.texts},
+    )
+
+
+def embed_all(engine: Engine, texts: Sequence[str]) -> Float32:
+    """Embed ``texts`` in micro-batches of like length, without a scheduler; rows in the order of the texts."""
+    encoded = engine.tokenize(texts)
+    rows = np.empty((len(texts), engine.card.dim), np.float32)
+    order = sorted(range(len(texts)), key=lambda index: len(encoded[index]))
+    while order:
+        batch = [order.pop()]
+        width = len(encoded[batch[0]])
+        while order and width * (len(batch) + 1) <= _BATCH_TOKENS and len(encoded[order[-1]]) >= 0.8 * width:
+            batch.append(order.pop())
+        rows[batch] = engine.infer([encoded[index].ids for index in batch])
+    return rows
+
+
+def min_cosine(rows: Float32, reference: Float32) -> float:
+    """Return the least cosine between rows of equal number, at most 1."""
+    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(reference, axis=1)
+    return min(1.0, float((np.sum(rows * reference, axis=1) / norms).min()))
+
+
+def _compare(engine: Engine, source: Path, identity: str, cache_dir: Path) -> Parity:
+    texts = probe_texts()
+    rows = embed_all(engine, texts)
+    if not np.isfinite(rows).all():
+        raise Failure(
+            ErrorCode.MODEL_CORRUPT,
+            f"Model {engine.card.model_id!r}: wanted vectors, found numbers that are not finite.",
+            hint="Fetch the model again; its weights may be damaged.",
+            details={"wanted": "finite numbers", "found": "others", "texts": int((~np.isfinite(rows)).any(1).sum())},
+        )
+    golden = _golden(identity)
+    if golden is not None:
+        return Parity("golden", min_cosine(rows, golden), len(texts))
+    reference = _reference(source, cache_dir)
+    if reference is None or reference.shape != rows.shape:
+        return Parity()
+    return Parity("sentence-transformers", min_cosine(rows, reference), len(texts))
+
+
+def _golden(identity: str) -> Float32 | None:
+    """Return the shipped vectors if they are of this very model and these texts."""
+    try:
+        with np.load(GOLDEN_FILE) as shipped:
+            if str(shipped["identity"]) == identity and str(shipped["texts"]) == texts_digest():
+                vectors: Float32 = shipped["vectors"].astype(np.float32)
+                return vectors
+    except (OSError, ValueError, KeyError) as error:
+        log.warning("golden vectors cannot be read: %s", error)
+    return None
+
+
+def _reference(source: Path, cache_dir: Path) -> Float32 | None:
+    """Return sentence-transformers' vectors; None where it is not installed, or cannot load the model."""
+    if not has_weights(source) and not any(source.glob("*/model.safetensors")):
+        return None
+    if importlib.util.find_spec("sentence_transformers") is None:
+        return None
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
+        rows = Path(folder) / "rows.npy"
+        try:
+            child.run("reference", str(source), str(rows))
+            vectors: Float32 = np.load(rows)
+        except (Failure, OSError, ValueError) as error:
+            log.warning("the reference could not be computed: %s", error)
+            return None
+    return vectors
+
+
+def _path(engine: Engine, identity: str, cache_dir: Path) -> Path:
+    card = engine.card
+    has_reference = importlib.util.find_spec("sentence_transformers") is not None
+    parts = (_VERSION, identity, card.max_tokens, card.precision, card.engine, has_reference, texts_digest())
+    name = hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()[:32]
+    return cache_dir / "parity" / f"{name}.json"
+
+
+def _remembered(engine: Engine, identity: str, cache_dir: Path) -> Parity | None:
+    try:
+        return Parity(**json.loads(_path(engine, identity, cache_dir).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _remember(parity: Parity, engine: Engine, identity: str, cache_dir: Path) -> None:
+    path = _path(engine, identity, cache_dir)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{id(parity)}")
+        temporary.write_text(json.dumps(asdict(parity)), "ascii")
+        temporary.replace(path)
+    except OSError as error:
+        log.warning("the comparison cannot be remembered: %s", error)
