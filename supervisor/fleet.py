@@ -36,7 +36,7 @@ class Fleet:
 
     def spawn(self, order: Spawn) -> None:
         """Make a launch; how that went is posted."""
-        self._logs.new_launch()
+        self._logs.new_launch(order.launch)
         launch = Launch(order.launch, self._post, self._logs)
         self._logs.hide(launch.token, lasting=False)
         self._note_launch(launch.nonce)

@@ -48,7 +48,8 @@ _TAIL_BYTES = 2_000_000
 #: Every record of ours carries where it came from.
 _SOURCE = "source"
 
-log = logging.getLogger(__name__)
+#: Gets launch, level, source and line.
+Emit = Callable[[int, str, str, str], None]
 
 
 class Flood:
@@ -163,14 +164,15 @@ class _Formatter(logging.Formatter):
 class _Emitting(logging.Handler):
     """Publishes records as ``log`` events, for ``--log-level``."""
 
-    def __init__(self, emit: Callable[[str, str, str], None], secrets: Secrets) -> None:
+    def __init__(self, emit: Emit, secrets: Secrets) -> None:
         super().__init__()
+        self.launch = 0
         self._emit = emit
         self._secrets = secrets
 
     def emit(self, record: logging.LogRecord) -> None:
         line = self._secrets.hidden(record.getMessage())
-        self._emit(record.levelname.lower(), getattr(record, _SOURCE, "supervisor"), line)
+        self._emit(self.launch, record.levelname.lower(), getattr(record, _SOURCE, "supervisor"), line)
 
 
 class Logs:
@@ -180,10 +182,10 @@ class Logs:
         self,
         folder: Path,
         level: str | None = None,
-        emit: Callable[[str, str, str], None] | None = None,
+        emit: Emit | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``level`` and ``emit``: also publish lines of that level and above, as (level, source, line)."""
+        """``level`` and ``emit``: also publish lines of that level and above."""
         self._path = folder / FILE_NAME
         self._clock = clock
         self._flood = Flood()
@@ -195,10 +197,11 @@ class Logs:
         self._queue = _Queue(lines)
         self._listener = _Writer(lines, self._file)
         self._handlers: list[logging.Handler] = [self._queue]
+        self._emitting: _Emitting | None = None
         if level is not None and emit is not None:
-            emitting = _Emitting(emit, self._secrets)
-            emitting.setLevel(level.upper())
-            self._handlers.append(emitting)
+            self._emitting = _Emitting(emit, self._secrets)
+            self._emitting.setLevel(level.upper())
+            self._handlers.append(self._emitting)
         self._sidecar = logging.Logger("sidecar", logging.DEBUG)
         self._root = logging.getLogger()
 
@@ -231,9 +234,11 @@ class Logs:
             self._sidecar.warning("%d lines left out", left_out, extra={_SOURCE: "sidecar"})
         self._sidecar.info("%s", text, extra={_SOURCE: "sidecar"})
 
-    def new_launch(self) -> None:
-        """Forget the last lines: they are of a launch that is over."""
+    def new_launch(self, number: int) -> None:
+        """Lines are of launch ``number`` from now on; the last lines of the one before are forgotten."""
         self._tail.clear()
+        if self._emitting is not None:
+            self._emitting.launch = number
 
     def last_lines(self, most: int = REPORT_LINES) -> list[str]:
         """The sidecar's last lines of this launch, oldest first."""

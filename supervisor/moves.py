@@ -32,7 +32,10 @@ from supervisor.watchdog import BAD_ROUNDS, Suspicion, Watch, forgiven, judge
 
 def spawned(s: Supervision, input_: Spawned, now: float) -> Step:
     """The process exists; its own progress counts from here."""
-    return replace(s, phase=Phase.STARTING, due=None, launch=replace(s.launch, progressed_at=now)), ()
+    launch = replace(s.launch, progressed_at=now)
+    # Two pipes bring the news: it may have said everything before we hear that it exists.
+    effects = (PollHealth(launch.number),) if launch.stages.is_warm else ()
+    return replace(s, phase=Phase.STARTING, due=None, launch=launch), effects
 
 
 def progressed(s: Supervision, input_: ProgressSeen, now: float) -> Step:

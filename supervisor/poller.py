@@ -66,15 +66,9 @@ class Poller:
         async with aiohttp.ClientSession(trust_env=False, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as http:
             while True:
                 self._now.clear()
+                self.poll_in(EVERY_S)
                 self._post(await self._round(http))
-                await self._pause()
-
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(EVERY_S):
                 await self._now.wait()
-        except TimeoutError:
-            return
 
     async def _round(self, http: aiohttp.ClientSession) -> HealthSeen | HealthMissed:
         try:

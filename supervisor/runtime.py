@@ -44,8 +44,8 @@ from supervisor.supervision import Phase, Supervision, initial, next_due, next_r
 
 log = logging.getLogger(__name__)
 
-#: The awake clock needs a step at least so often.
-TICK_S = 1.0
+#: The awake clock needs a step at least so often; rounds of health come sooner and spare us the tick.
+TICK_S = 1.5
 
 _ORDERS: dict[Command, Callable[[], Input]] = {
     Command.STOP: lambda: StopRequested("stop requested"),

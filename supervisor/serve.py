@@ -17,9 +17,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from preflight import render
 from preflight.wire import Channel, ErrorCode, cpus
-from supervisor import bootstrap
 from supervisor.config import Settings
 from supervisor.http import app, server
 from supervisor.instance import FILE_NAME, Instance, read
@@ -90,6 +88,8 @@ def _attach(settings: Settings, output: Output) -> int:
 
 
 def _claimed(settings: Settings, output: Output, logs: Logs, instance: Instance, plan: Plan) -> int:
+    if settings.standby:
+        log.warning("--standby is not supported yet; a crash is bridged by a restart")
     launcher = platform_launcher()
     launcher.prepare()
     swept = launcher.sweep(instance.stale_launches())
@@ -211,11 +211,19 @@ def _policy(settings: Settings) -> Policy:
 
 
 def _logs(settings: Settings, output: Output) -> Logs:
-    def emit(level: str, source: str, line: str) -> None:
-        output.emit(Channel.LOG, level=level, source=source, line=line)
+    def emit(launch: int, level: str, source: str, line: str) -> None:
+        output.emit(Channel.LOG, launch, level=level, source=source, line=line)
 
     return Logs(settings.log_dir, settings.log_level, emit)
 
 
 def _doctor(settings: Settings) -> Callable[[], dict[str, Any]]:
-    return lambda: render.to_dict(bootstrap.find(settings).report)
+    """What makes a fresh preflight report; its modules are loaded when it is first asked for."""
+
+    def doctor() -> dict[str, Any]:
+        from preflight import render
+        from supervisor import bootstrap
+
+        return render.to_dict(bootstrap.find(settings).report)
+
+    return doctor

@@ -46,7 +46,7 @@ def test_files_rotate_and_stay_bounded(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_secrets_are_written_nowhere(tmp_path: Path) -> None:
     said: list[str] = []
-    with running(tmp_path, level="info", emit=lambda *line: said.append(" ".join(line))) as logs:
+    with running(tmp_path, level="info", emit=lambda *line: said.append(str(line))) as logs:
         logs.hide("s3cret")
         logs.hide("")
         logs.sidecar("stdout", "token is s3cret!")
@@ -63,11 +63,12 @@ def test_tokens_of_launches_are_hidden_for_a_while(tmp_path: Path) -> None:
 
 
 def test_lines_are_published_from_a_level_on(tmp_path: Path) -> None:
-    said: list[tuple[str, str, str]] = []
+    said: list[tuple[int, str, str, str]] = []
     with running(tmp_path, level="warning", emit=lambda *line: said.append(line)) as logs:
         logs.sidecar("stdout", "quiet")
+        logs.new_launch(3)
         logging.getLogger("x").warning("loud")
-    assert said == [("warning", "supervisor", "loud")]
+    assert said == [(3, "warning", "supervisor", "loud")]
 
 
 def test_last_lines_are_of_this_launch_and_few(tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_last_lines_are_of_this_launch_and_few(tmp_path: Path) -> None:
     for number in range(1000):
         logs.sidecar("stderr", str(number))
     assert logs.last_lines() == [str(number) for number in range(1000 - REPORT_LINES, 1000)]
-    logs.new_launch()
+    logs.new_launch(2)
     assert logs.last_lines() == []
 
 
