@@ -153,7 +153,8 @@ def _read(path: Path) -> Iterator[tuple[str, tuple[str, Array]]]:
             if not 2 <= length <= _MAX_HEADER_BYTES:
                 raise ValueError(f"a header of {length} bytes")
             header = json.loads(file.read(length))
-        data = np.memmap(path, np.uint8, "r", offset=8 + length)
+        # Copy-on-write, though nobody writes: openvino shares memory with writable arrays alone.
+        data = np.memmap(path, np.uint8, "c", offset=8 + length)
         for name, entry in header.items():
             if name != "__metadata__":
                 yield name, (entry["dtype"], _view(data, entry))

@@ -38,16 +38,22 @@ Node = Any  # openvino publishes no types
 _LEAST_NORM = 1e-12
 
 
-def require_finite(name: str, half: Array) -> Array:
-    """Return ``half``. Raises ``Failure`` (MODEL_CONVERSION_FAILED) when float16 does not hold the tensor."""
-    if is_finite(half):
-        return half
-    raise Failure(
-        ErrorCode.MODEL_CONVERSION_FAILED,
-        f"Tensor {name}: wanted numbers that float16 holds, found some beyond 65504 or not numbers at all.",
-        hint="Check the model; if it is as it should be, use --engine torch.",
-        details={"tensor": name, "wanted": "finite numbers up to 65504", "found": "others"},
-    )
+def finite_half(weights: Checkpoint, name: str) -> Array:
+    """Return a tensor as float16. Raises ``Failure`` (MODEL_CONVERSION_FAILED) where float16 does not hold it."""
+    half = weights.half(name)
+    require_finite(name, half)
+    return half
+
+
+def require_finite(name: str, half: Array) -> None:
+    """Raise ``Failure`` (MODEL_CONVERSION_FAILED) when a tensor that became float16 is not finite any more."""
+    if not is_finite(half):
+        raise Failure(
+            ErrorCode.MODEL_CONVERSION_FAILED,
+            f"Tensor {name}: wanted numbers that float16 holds, found some beyond 65504 or not numbers at all.",
+            hint="Check the model; if it is as it should be, use --engine torch.",
+            details={"tensor": name, "wanted": "finite numbers up to 65504", "found": "others"},
+        )
 
 
 class Blocks:
@@ -64,18 +70,23 @@ class Blocks:
     def scalar(self, value: int) -> Node:
         return self.op.constant(np.array(value, np.int64))
 
+    def constant(self, values: Array) -> Node:
+        """A constant over the very memory of ``values``."""
+        return self.op.constant(np.ascontiguousarray(values), shared_memory=True)
+
     def matrix(self, half: Array) -> Node:
         """A float16 constant that computes as float32."""
-        return self.op.convert(self.op.constant(half), "f32")
+        return self.op.convert(self.constant(half), "f32")
 
     def linear(self, x: Node, weight: Array, bias: Array | None) -> Node:
+        """``weight`` is float16; vectors stay float32, since they cost nothing and their rounding shows."""
         product = self.op.matmul(x, self.matrix(weight), False, True)
-        return product if bias is None else self.op.add(product, self.op.constant(bias))
+        return product if bias is None else self.op.add(product, self.constant(bias))
 
     def norm(self, x: Node, weight: Array, bias: Array, epsilon: float) -> Node:
         op = self.op
         centred = op.mvn(x, self.integers(-1), True, epsilon, "inside_sqrt")
-        return op.add(op.multiply(centred, op.constant(weight)), op.constant(bias))
+        return op.add(op.multiply(centred, self.constant(weight)), self.constant(bias))
 
     def activate(self, x: Node, kind: str) -> Node:
         op = self.op
@@ -106,9 +117,8 @@ class Blocks:
 
     def _dense(self, x: Node, step: Dense) -> Node:
         weights = Checkpoint(step.folder)
-        matrix = require_finite("linear.weight", weights.half("linear.weight"))
-        bias = np.ascontiguousarray(weights["linear.bias"]) if step.has_bias else None
-        return self.activate(self.linear(x, matrix, bias), step.activation)
+        bias = weights["linear.bias"] if step.has_bias else None
+        return self.activate(self.linear(x, finite_half(weights, "linear.weight"), bias), step.activation)
 
 
 class Encoder:
@@ -146,27 +156,25 @@ class Encoder:
             inputs.append(buckets)
         return Model([self._blocks.steps(x, steps)], inputs, "encoder")
 
-    def _matrix(self, name: str) -> Array:
-        return require_finite(name, self._weights.half(self._prefix + name))
-
-    def _vector(self, name: str) -> Array:
-        return np.ascontiguousarray(self._weights[self._prefix + name])
+    def _tensor(self, name: str) -> Array:
+        return self._weights[self._prefix + name]
 
     def _linear(self, x: Node, name: str) -> Node:
-        return self._blocks.linear(x, self._matrix(name + ".weight"), self._vector(name + ".bias"))
+        weight = finite_half(self._weights, self._prefix + name + ".weight")
+        return self._blocks.linear(x, weight, self._tensor(name + ".bias"))
 
     def _norm(self, x: Node, name: str) -> Node:
         """Checkpoints converted from TensorFlow call the parameters gamma and beta."""
         old = self._prefix + name + ".gamma" in self._weights
         weight, bias = ("gamma", "beta") if old else ("weight", "bias")
         return self._blocks.norm(
-            x, self._vector(f"{name}.{weight}"), self._vector(f"{name}.{bias}"), self._shape.epsilon
+            x, self._tensor(f"{name}.{weight}"), self._tensor(f"{name}.{bias}"), self._shape.epsilon
         )
 
     def _embed(self, words: Node, positions: Node, max_tokens: int) -> Node:
-        table = self._vector(POSITIONS)[: self._shape.first_position + max_tokens]
+        table = self._tensor(POSITIONS)[: self._shape.first_position + max_tokens]
         if self._shape.family.has_token_types:  # one text a row: every token is of type 0
-            table = table + self._vector(TOKEN_TYPES)[0]
+            table = table + self._tensor(TOKEN_TYPES)[0]
         blocks = self._blocks
         x = blocks.op.add(words, blocks.rows(blocks.matrix(table.astype(np.float16)), positions))
         return self._norm(x, EMBEDDING_NORM)
@@ -174,7 +182,7 @@ class Encoder:
     def _relative_bias(self, buckets: Node) -> Node:
         """Shape (1, heads, width, width)."""
         blocks = self._blocks
-        table = blocks.op.constant(self._vector(str(self._shape.family.relative_bias)))
+        table = blocks.constant(self._tensor(str(self._shape.family.relative_bias)))
         by_head = blocks.op.transpose(blocks.rows(table, buckets), blocks.integers(2, 0, 1))
         return blocks.op.unsqueeze(by_head, blocks.integers(0))
 

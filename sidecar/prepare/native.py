@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 from sidecar.models.metadata import PROMPTS_FILE, allows_dimensions
 from sidecar.prepare.checkpoint import Checkpoint, has_weights
@@ -69,7 +70,8 @@ def write_native(model: Native, destination: Path, model_id: str, identity: str)
         model.pipeline.pooling, model.pipeline.steps, model.max_tokens
     )
     (destination / FOLDER).mkdir()
-    save_model(graph, str(destination / GRAPH), compress_to_fp16=False)  # matrices are float16 already
+    save_model(graph, str(destination / GRAPH), compress_to_fp16=False)
+    _mark_decompressions(destination / GRAPH)
     _write_vocabulary(model, destination / VOCABULARY)
     copy_descriptions(model.folder, model.pipeline.encoder, destination)
     first_only = model.pipeline.pooling == ("cls",)
@@ -100,3 +102,17 @@ def _write_vocabulary(model: Native, path: Path) -> None:
         for part in model.weights.half_parts(model.prefix + WORDS):
             require_finite(WORDS, part)
             file.write(part.data)
+
+
+def _mark_decompressions(graph: Path) -> None:
+    """Mark every conversion of a constant, so that the engine keeps the constant mapped and float16.
+
+    Unmarked, it computes them all to float32 when it compiles, which doubles
+    the memory. Python has no call for the mark, but the format is plain.
+    """
+    tree = ElementTree.parse(graph)  # noqa: S314 written a moment ago
+    for layer in tree.iterfind(".//layer[@type='Convert']"):
+        information = ElementTree.Element("rt_info")
+        ElementTree.SubElement(information, "attribute", name="decompression", version="0")
+        layer.insert(1, information)  # after <data>
+    tree.write(graph, encoding="utf-8", xml_declaration=True)
