@@ -102,7 +102,6 @@ def wanted_of(given: argparse.Namespace, store: StoreUrl, environ: Mapping[str, 
 
 def job_of(given: argparse.Namespace) -> Job:
     """Return what the options of ``ingest`` ask for."""
-    columns = (tuple(given.text_column), given.id_column, tuple(given.metadata_column))
     index = None
     if given.index is not None:
         index = IndexOptions(
@@ -111,7 +110,12 @@ def job_of(given: argparse.Namespace) -> Job:
     return Job(
         sources=tuple(given.sources),
         base=given.base,
-        read=ReadOptions(given.encoding, *columns),
+        read=ReadOptions(
+            encoding=given.encoding,
+            text_columns=tuple(given.text_column),
+            id_column=given.id_column,
+            metadata_columns=tuple(given.metadata_column),
+        ),
         chunk_tokens=given.chunk_tokens,
         overlap_tokens=given.overlap_tokens,
         replace=given.replace,

@@ -90,25 +90,40 @@ def _bounded(start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _cut(text: str, start: int, end: int, most: int, tokens: Tokens) -> Iterator[_Piece]:
-    """Cut one long sentence into pieces of about ``most`` tokens, between words where there are any."""
-    ends = [start + at for at in tokens.ends(text[start:end])]
-    at, begin = 0, start
-    while at < len(ends):
-        last = min(at + most, len(ends)) - 1
-        if last < len(ends) - 1:
-            last = _back_to_space(text, ends, at, last)
-        stop = end if last == len(ends) - 1 else ends[last]
-        if stop > begin:
-            yield _Piece(begin, stop, last + 1 - at)
-        begin, at = stop, last + 1
-    if begin < end:  # what the tokenizer dropped
-        yield _Piece(begin, end, 0)
+    """Cut one long sentence into pieces of at most ``most`` tokens, between words where there are any."""
+    marks = _marks(tokens.ends(text[start:end]), end - start)
+    first, begin = 0, start
+    while first < len(marks):
+        after, total = first, 0
+        while after < len(marks) and (after == first or total + marks[after][1] <= most):
+            total += marks[after][1]
+            after += 1
+        if after < len(marks):
+            after = _back_to_space(text, start, marks, first, after)
+        stop = start + marks[after - 1][0]
+        yield _Piece(begin, stop, sum(count for _, count in marks[first:after]))
+        begin, first = stop, after
 
 
-def _back_to_space(text: str, ends: Sequence[int], first: int, last: int) -> int:
-    """Return the last token up to ``last`` that white space follows; ``last`` itself where there is none."""
-    for candidate in range(last, first, -1):
-        at = ends[candidate]
-        if at < len(text) and text[at].isspace():
+def _marks(ends: Sequence[int], length: int) -> list[tuple[int, int]]:
+    """Return where a text of ``length`` may be cut, and the tokens since the mark before; the last is its end.
+
+    Several tokens may make one character: they stay together.
+    """
+    marks: list[tuple[int, int]] = []
+    waiting = 0
+    for index, end in enumerate(ends):
+        waiting += 1
+        is_last = index + 1 == len(ends)
+        if is_last or (end > (marks[-1][0] if marks else 0) and ends[index + 1] > end):
+            marks.append((length if is_last else end, waiting))
+            waiting = 0
+    return marks or [(length, 0)]
+
+
+def _back_to_space(text: str, start: int, marks: Sequence[tuple[int, int]], first: int, after: int) -> int:
+    """Return the last place up to ``after`` that white space follows; ``after`` itself where there is none."""
+    for candidate in range(after, first, -1):
+        if text[start + marks[candidate - 1][0]].isspace():
             return candidate
-    return last
+    return after

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TextIO
 
@@ -64,7 +64,7 @@ def run_search(given: argparse.Namespace) -> int:
     return _run(given, _search)
 
 
-_Command = Callable[[argparse.Namespace, StoreUrl], Awaitable[int]]
+_Command = Callable[[argparse.Namespace, StoreUrl], Coroutine[Any, Any, int]]
 
 
 def _run(given: argparse.Namespace, command: _Command) -> int:
@@ -79,7 +79,7 @@ def _run(given: argparse.Namespace, command: _Command) -> int:
         return 2
     _prepare(given)
     try:
-        return asyncio.run(command(given, store))  # type: ignore[arg-type]  # every command is a coroutine function
+        return asyncio.run(command(given, store))
     except CodedError as error:
         _tell_failure(given, error)
     except Failure as error:

@@ -23,8 +23,8 @@ _BOUNDARY = re.compile(
 
 #: Words before a full stop that seldom end a sentence.
 _WORDS = """
-al approx bd bzw ca capt cf co col corp dept dr ed eds eg eq etc fig figs gen gov hon ie inc jr lt ltd maj mr mrs ms no
-nos nr op pp prof rep rev sen sgt sr st usw vgl vol vs z.b d.h e.g i.e u.a a.m p.m
+al approx bd bzw ca capt cf co col corp dept dr ed eds eg eq etc fig figs gen gov hon ie inc jr lt ltd maj mr mrs ms
+nos nr pp prof rep rev sen sgt sr st usw vgl vol vs z.b d.h e.g i.e u.a a.m p.m
 """
 _ABBREVIATIONS = frozenset(_WORDS.split())
 
@@ -51,8 +51,8 @@ def _ends_sentence(text: str, start: int, match: re.Match[str]) -> bool:
     following = text[match.end()]
     if following.islower():
         return False
-    if text[match.start()] != "." or match["plain"].startswith(".."):
-        return True
+    if text[match.start()] != "." or not match["plain"][1:2].isspace():
+        return True  # an ellipsis, or a quotation that is closed
     word = _LAST_WORD.search(text, max(start, match.start() - 24), match.start() + 1)
     if word is None:
         return True

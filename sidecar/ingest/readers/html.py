@@ -12,7 +12,7 @@ from sidecar.ingest.readers.text import encoding_of, wrong_encoding
 from sidecar.stores.optional import require
 
 #: Never read by a person.
-_DROPPED = ("script", "style", "noscript", "template", "svg", "iframe", "object", "nav", "head")
+_DROPPED = ["script", "style", "noscript", "template", "svg", "iframe", "object", "nav", "head"]
 
 #: Elements that stand on lines of their own.
 _BLOCKS = frozenset(
