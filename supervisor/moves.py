@@ -27,6 +27,9 @@ from supervisor.stages import fold
 from supervisor.supervision import After, Launch, Phase, Supervision
 from supervisor.watchdog import BAD_ROUNDS, Suspicion, Watch, forgiven, judge
 
+#: Health may overtake the lines that are still in the pipe; so often it is asked again before they count as lost.
+EARLY_OKS = 3
+
 # --- starting ----------------------------------------------------------------
 
 
@@ -114,6 +117,8 @@ def starting_health(s: Supervision, input_: HealthSeen, now: float) -> Step:
     if health.status != "ok" or not s.launch.greeted:
         effects = (PollHealth(s.launch.number, SOON_S),) if s.launch.stages.is_warm else ()
         return replace(s, launch=replace(s.launch, rounds=0)), effects
+    if not s.launch.stages.is_warm and s.launch.early_oks < EARLY_OKS:
+        return replace(s, launch=replace(s.launch, rounds=0, early_oks=s.launch.early_oks + 1)), ()
     watch, _ = judge(Watch(), input_, now)
     launch = replace(s.launch, ready_at=now, watch=watch, rounds=0)
     ready = replace(s, phase=Phase.READY, launch=launch, has_been_ready=True, failure=None, reason="")

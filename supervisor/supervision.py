@@ -79,6 +79,8 @@ class Launch:
     suspicion: Suspicion | None = None
     #: A call suspected of ending the engine runs on it, alone.
     on_trial: bool = False
+    #: Rounds that said ok before the line that says so too.
+    early_oks: int = 0
     #: Bad rounds since the suspicion; while draining, rounds without work.
     rounds: int = 0
 

@@ -98,6 +98,7 @@ class Rig:
 
     def come_up(self) -> None:
         self.give(Spawned(self.launch, 100 + self.launch), ProgressSeen(self.launch, hello()))
+        self.progress(EventType.WARMED_UP)
         self.health()
         assert self.at(Phase.READY)
 
@@ -135,7 +136,7 @@ def test_start_reports_stages_in_order_and_ready_once() -> None:
     rig.wait(1.0)
     rig.effects.clear()
     rig.come_up()
-    assert [type(effect) for effect in rig.effects] == [EmitState]
+    assert [type(effect) for effect in rig.effects] == [PollHealth, EmitState]
 
 
 def test_not_ready_before_hello_nor_on_another_status() -> None:
@@ -145,6 +146,16 @@ def test_not_ready_before_hello_nor_on_another_status() -> None:
     rig.give(ProgressSeen(1, hello()))
     rig.health(status="loading")
     assert rig.at(Phase.STARTING)
+
+
+def test_health_that_overtakes_the_lines_waits_for_them_and_not_for_ever() -> None:
+    rig = Rig()
+    rig.give(WakeRequested(), Spawned(1, 7), ProgressSeen(1, hello()))
+    for _ in range(3):
+        rig.health()
+        assert rig.at(Phase.STARTING)
+    rig.health()
+    assert rig.at(Phase.READY)
 
 
 def test_first_crash_after_a_stable_minute_restarts_at_once() -> None:

@@ -16,7 +16,7 @@ from supervisor import policy as policy_module
 from supervisor.messages import Health, HealthMissed, HealthSeen, Input, ProgressSeen, Spawned, Tick, Work
 from supervisor.policy import AwakeClock, Policy
 from supervisor.supervision import Phase, next_due
-from tests.supervisor.world import HELLO, ORDERS, World, new_world
+from tests.supervisor.world import HELLO, ORDERS, WARM, World, new_world
 
 #: Everything on, so that every move can be reached.
 ALL = Policy(idle_unload_s=30.0, memory_limit_mb=1000.0)
@@ -32,7 +32,7 @@ def key(world: World) -> Hashable:
         return common
     error = launch.own_error and launch.own_error["code"]
     if s.phase in {Phase.SPAWNING, Phase.STARTING}:
-        return (*common, error, world.reported, launch.greeted, launch.stages.is_warm, launch.rounds)
+        return (*common, error, world.reported, launch.greeted, launch.stages.is_warm, launch.early_oks, launch.rounds)
     if s.phase in {Phase.READY, Phase.SUSPECT}:
         watch = launch.watch
         counts = (launch.rounds, min(watch.misses, 3), watch.has_served, watch.work.is_idle)
@@ -161,7 +161,7 @@ def sleepy_life(dice: random.Random) -> int:
     """Return the number of launches after some minutes with sleeps in them."""
     raw = dice.uniform(0, 1e6)
     clock, world, done = AwakeClock(raw), new_world(Policy()), 0
-    world = world.give(ORDERS[0]).give(Spawned(1, 7)).give(ProgressSeen(1, HELLO))
+    world = world.give(ORDERS[0]).give(Spawned(1, 7)).give(ProgressSeen(1, HELLO)).give(ProgressSeen(1, WARM))
     for _ in range(20):
         slept = dice.choice([0.0] * 8 + [600.0, 86400.0, -86400.0, -3.0])
         raw += slept + 1.0

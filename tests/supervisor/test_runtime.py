@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from preflight.wire import ErrorCode, Stage, State
-from supervisor import poller, runtime, supervision
+from supervisor import poller, runtime, supervision, watchdog
 from supervisor.backend import Command, Unavailable, Upstream
 from supervisor.launch import Plan
 from supervisor.logs import Logs
@@ -208,6 +208,18 @@ async def test_a_stranger_on_its_port_is_never_health(tmp_path: Path) -> None:
         await r.ready(launch=2)
         first = r.events("supervisor:state")[1]
         assert (first.fields["state"], first.fields["code"]) == ("restarting", "SIDECAR_NOT_HEALTHY")
+
+
+@pytest.mark.usefixtures("quick_health")
+async def test_an_engine_that_stands_still_behind_a_good_health_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "LEAST_BUDGET_S", 0.1)
+    async with rig(tmp_path, f"times:1:{tmp_path / 'count'}:stuck", *START) as r:
+        await r.ready(launch=2)
+        doomed = next(e for e in r.events("supervisor:state") if e.fields["state"] == "restarting")
+        assert doomed.fields["code"] == "SIDECAR_HUNG"
+        assert "10 tokens" in doomed.fields["reason"]
 
 
 @pytest.mark.usefixtures("quick_health")
