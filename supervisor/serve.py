@@ -28,6 +28,7 @@ from supervisor.output import Output
 from supervisor.policy import Policy
 from supervisor.port import listen, url_of
 from supervisor.process.base import Launcher
+from supervisor.process.memory import settle
 from supervisor.process.platforms import platform_launcher
 from supervisor.runtime import Runtime
 from supervisor.start_error import StartError
@@ -156,6 +157,7 @@ async def _open(ground: Ground, runtime: Runtime, lifeline: Lifeline) -> web.App
         tail=ground.logs.tail,
     )
     runner = await server.listen(application, ground.sock, shutdown_timeout_s=_SHUTDOWN_S)
+    settle()  # the sidecar is still starting: nobody waits
     public = {"url": url, "port": ground.sock.getsockname()[1], "pid": os.getpid()}
     runtime.open(public if given else {**public, "token": token})
     return runner

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,6 +43,15 @@ def _sources() -> list[Path]:
         lines = []
     groups = [line[3:].lstrip("/") for line in lines if line.startswith("0::")]
     return [*(_CGROUP_ROOT / group / "memory.events" for group in groups), _VMSTAT]
+
+
+def settle() -> None:
+    """Give back what start-up freed, and spare later collections what it made to stay. Takes some 20 ms."""
+    gc.collect()
+    gc.freeze()
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # a C library without it
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident_mb(pid: int) -> float | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
-from supervisor.process.memory import MemoryKills, resident_mb
+from supervisor.process.memory import MemoryKills, resident_mb, settle
 
 
 def test_only_a_rise_counts(tmp_path: Path) -> None:
@@ -30,3 +31,11 @@ def test_resident_memory_of_a_living_and_a_dead_process() -> None:
     own = resident_mb(os.getpid())
     assert own is not None and 5 < own < 10_000
     assert resident_mb(2**22 + 1) is None
+
+
+def test_settling_keeps_what_is_used() -> None:
+    try:
+        settle()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
