@@ -97,13 +97,13 @@ class Report:
         seconds = now - begun
         to_do = self.bytes_total - self._bytes_passed - self._bytes_done
         bytes_per_s = (self._bytes_done - done) / seconds if seconds > 0 else 0.0
-        is_measured = seconds > 0 and self._bytes_done > done
+        is_measured = seconds > 0 and self.chunks > 0
         return Progress(
             fraction=min(1.0, (self._bytes_passed + self._bytes_done) / self.bytes_total) if self.bytes_total else 1.0,
             chunks=self.chunks + self.kept,
             chunks_per_s=(self.chunks - chunks) / seconds if is_measured else None,
             tokens_per_s=(self.tokens - tokens) / seconds if is_measured else None,
-            seconds_left=max(0, to_do) / bytes_per_s if is_measured else None,
+            seconds_left=max(0, to_do) / bytes_per_s if bytes_per_s > 0 else None,
             errors=sum(self.codes.values()),
         )
 

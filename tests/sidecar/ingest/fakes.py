@@ -31,7 +31,8 @@ def vector_of(text: str, dim: int = DIM) -> Float32:
 
 
 def vectors_of(texts: Iterable[str]) -> Float32:
-    return np.stack([vector_of(text) for text in texts])
+    rows = [vector_of(text) for text in texts]
+    return np.stack(rows) if rows else np.empty((0, DIM), np.float32)
 
 
 class FakeEngine:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 
 def pages(*texts: str) -> bytes:
     """Return a PDF whose pages show ``texts``, in ASCII without brackets."""
@@ -36,8 +38,7 @@ def pages(*texts: str) -> bytes:
 
 def encrypted(text: str) -> bytes:
     """Return a PDF that needs a password."""
-    import pypdf
-
+    pypdf = pytest.importorskip("pypdf")
     writer = pypdf.PdfWriter(clone_from=io.BytesIO(pages(text)))
     writer.encrypt("secret", algorithm="RC4-128")
     written = io.BytesIO()
