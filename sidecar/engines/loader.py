@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from preflight.wire import ErrorCode, EventType
 from sidecar.engines.base import Engine
 from sidecar.failures import Failure
+from sidecar.fingerprint import default_cache_dir
 from sidecar.models import ResolvedModel
 from sidecar.options import EngineName, Options
 
@@ -55,8 +55,16 @@ def load(resolved: ResolvedModel, options: Options, report: Report) -> Chosen:
     except Failure as failure:
         if not others or failure.code not in _REPLACEABLE:
             raise
-        log.warning("%s: %s Serving with %s instead.", failure.code.value, failure.message, others[0].value)
-        return Chosen(LOADERS[others[0]](resolved, options, report), failure)
+        log.warning("%s: %s Trying %s instead.", failure.code.value, failure.message, others[0].value)
+        return Chosen(_reference(others[0], resolved, options, report, failure), failure)
+
+
+def _reference(name: EngineName, resolved: ResolvedModel, options: Options, report: Report, why: Failure) -> Engine:
+    try:
+        return LOADERS[name](resolved, options, report)
+    except Failure as failure:
+        log.warning("%s: %s", failure.code.value, failure.message)
+        raise why from failure  # the first failure is the one to mend
 
 
 def order(options: Options, *, openvino: bool, torch: bool) -> tuple[EngineName, ...]:
@@ -73,8 +81,9 @@ def order(options: Options, *, openvino: bool, torch: bool) -> tuple[EngineName,
 
 def _can_prepare(resolved: ResolvedModel) -> bool:
     from sidecar.prepare import supports
+    from sidecar.prepare.preparation import ships_graph
 
-    return any((resolved.folder / "openvino").glob("*.xml")) or supports(resolved.folder)
+    return ships_graph(resolved.folder) or supports(resolved.folder)
 
 
 def _is_installed(*modules: str) -> bool:
@@ -96,7 +105,7 @@ def _openvino(resolved: ResolvedModel, options: Options, report: Report) -> Engi
         resolved.model_id,
         precision=options.precision.value,
         threads=options.threads,
-        cache_dir=options.cache_dir or _default_cache(),
+        cache_dir=options.cache_dir or default_cache_dir(),
         report=report,
     )
 
@@ -110,14 +119,9 @@ def _torch(resolved: ResolvedModel, options: Options, report: Report) -> Engine:
         device=options.device,
         precision=options.precision.value,
         threads=options.threads,
+        cache_dir=options.cache_dir or default_cache_dir(),
         report=report,
     )
-
-
-def _default_cache() -> Path:
-    import platformdirs
-
-    return platformdirs.user_cache_path("embedding-sidecar", appauthor=False)
 
 
 LOADERS: dict[EngineName, Callable[[ResolvedModel, Options, Report], Engine]] = {

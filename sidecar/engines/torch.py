@@ -125,13 +125,15 @@ def load(
     device: str = "auto",
     precision: str = "f32",
     threads: int = 1,
+    cache_dir: Path | None = None,
     report: Callable[[EventType, Mapping[str, Any]], None] | None = None,
 ) -> TorchEngine:
     """Load the model in ``folder`` and check it against the library; blocks for seconds.
 
     ``device``: ``auto`` takes the best there is; one that is named is never
     replaced by another. ``precision``: ``f32``, ``bf16``, or ``auto`` for bf16
-    where the device has it. Nothing is reported: there is nothing to prepare.
+    where the device has it. ``cache_dir``: where digests of large files are
+    remembered; None: the platform's. Nothing is reported: nothing is prepared.
     Raises ``Failure`` (EMBEDDER_INIT_FAILED).
     """
     del report
@@ -140,7 +142,7 @@ def load(
         actual = _precision(precision, chosen)
         _prepare_library(threads)
         model = _load_model(folder, chosen, actual)
-        engine = TorchEngine(model, _card(model, folder, model_id, actual))
+        engine = TorchEngine(model, _card(model, folder, model_id, actual, cache_dir))
         return TorchEngine(model, _with_parity(engine, model))
     except Failure:
         raise
@@ -238,7 +240,7 @@ def _require_text(model: Any) -> None:
         )
 
 
-def _card(model: Any, folder: Path, model_id: str, precision: str) -> ModelCard:
+def _card(model: Any, folder: Path, model_id: str, precision: str, cache_dir: Path | None) -> ModelCard:
     limit = min(model.max_seq_length or _MAX_TOKENS, _MAX_TOKENS)
     prompts = read_prompts(folder).named
     return ModelCard(
@@ -248,7 +250,9 @@ def _card(model: Any, folder: Path, model_id: str, precision: str) -> ModelCard:
         engine="torch",
         device=str(model.device),
         precision=precision,
-        fingerprint=fingerprint(folder, max_tokens=int(limit), prompts=prompts, precision_class=precision),
+        fingerprint=fingerprint(
+            folder, max_tokens=int(limit), prompts=prompts, precision_class=precision, cache_dir=cache_dir
+        ),
         prompts=prompts,
         dimensions_allowed=allows_dimensions(folder),
     )

@@ -55,7 +55,11 @@ def problems_of(folder: Path) -> tuple[Problem, ...]:
     except Failure as failure:
         return (Problem(MODULES_FILE, failure.message, damaged=True),)
     root = transformer_folder(folder)
-    found = [*_config(root / CONFIG_FILE), *_weights(root), *_tokenizer(root)]
+    found = [
+        *_config(root / CONFIG_FILE),
+        *_weights(root, are_optional=_has_openvino_model(folder)),
+        *_tokenizer(root),
+    ]
     for module in modules[1:]:
         found += _module(folder / module.path, module)
     return tuple(Problem(_relative(folder, path), why, damaged) for path, why, damaged in found)
@@ -127,21 +131,21 @@ def _looks_like_json(path: Path) -> bool:
     return start.startswith(b"{") and end.endswith(b"}")
 
 
-def _weights(root: Path) -> Iterator[_Found]:
+def _weights(root: Path, *, are_optional: bool = False) -> Iterator[_Found]:
     index = root / INDEX_FILE
     if (root / WEIGHTS_FILE).is_file():
         yield from _safetensors(root / WEIGHTS_FILE)
     elif index.is_file():
         yield from _shards(index)
-    elif not _has_openvino_model(root):
+    elif not are_optional:
         pickled = sorted(path.name for path in root.glob("pytorch_model*.bin"))
         instead = f"; {pickled[0]} is a pickle, which is never loaded" if pickled else ""
         yield root / WEIGHTS_FILE, f"missing{instead}", False
 
 
-def _has_openvino_model(root: Path) -> bool:
+def _has_openvino_model(folder: Path) -> bool:
     """A folder may hold the prepared model alone."""
-    return any(path.with_suffix(".bin").is_file() for path in (root / "openvino").glob("*.xml"))
+    return any(path.with_suffix(".bin").is_file() for path in (folder / "openvino").glob("*.xml"))
 
 
 def _shards(index: Path) -> Iterator[_Found]:

@@ -92,7 +92,7 @@ def sidecar(
     cwd: Path = ROOT,
     python: str = sys.executable,
 ) -> Iterator[Sidecar]:
-    """Start a sidecar on any free port; its standard error goes to a file in ``folder``."""
+    """Start a sidecar on any free port; its standard error goes to a file in ``folder``, prepared models beside it."""
     stderr = folder / "stderr.txt"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
     with stderr.open("wb") as errors:
@@ -102,7 +102,7 @@ def sidecar(
             stdout=subprocess.PIPE,
             stderr=errors,
             cwd=cwd,
-            env={**clean, **(environ or {})},
+            env={**clean, "SIDECAR_CACHE_DIR": str(folder.parent / "sidecar-cache"), **(environ or {})},
         )
     started = Sidecar(process, stderr)
     listener = threading.Thread(target=started.listen, daemon=True)

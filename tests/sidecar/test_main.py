@@ -11,8 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -129,23 +130,41 @@ def test_a_signal_stops_it_at_any_time(number: signal.Signals, tmp_path: Path) -
         assert started.end(3) == 0
 
 
+def _call_in_flight(started: Sidecar, pool: ThreadPoolExecutor, texts: int) -> Future[tuple[int, Any]]:
+    """Send long texts and return once they wait or run."""
+    started.wait_for("warmed_up")
+    call = pool.submit(started.call, "/embed", {"texts": [f"{number} " * 200 for number in range(texts)]})
+    deadline = time.monotonic() + 10
+    while not (work := started.call("/health")[1]["work"])["queued"] and not work["running_tokens"]:
+        assert time.monotonic() < deadline
+    return call
+
+
 @pytest.mark.slow
 def test_requests_that_run_are_answered_before_the_end(tmp_path: Path) -> None:
-    with sidecar(tmp_path, *EMBEDDED) as started:
-        started.wait_for("warmed_up")
-        with ThreadPoolExecutor(1) as pool:
-            texts = [f"{number} " * 200 for number in range(64)]
-            call = pool.submit(started.call, "/embed", {"texts": texts})
-            deadline = time.monotonic() + 10
-            while not (started.call("/health")[1]["work"] or {})["queued"]:
-                assert time.monotonic() < deadline
-            started.process.send_signal(signal.SIGTERM)
-            assert call.result()[0] == 200
+    with sidecar(tmp_path, *EMBEDDED, "--drain-timeout", "60") as started, ThreadPoolExecutor(1) as pool:
+        call = _call_in_flight(started, pool, 32)
+        started.process.send_signal(signal.SIGTERM)
+        status, answer = call.result()
+        assert (status, len(answer["vectors"])) == (200, 32)
         assert started.end() == 0
         noise = started.stderr.lower()
     assert "leaked" not in noise
     assert "resource_tracker" not in noise
     assert "traceback" not in noise
+
+
+@pytest.mark.slow
+def test_requests_that_take_too_long_are_told_to_come_back(tmp_path: Path) -> None:
+    with sidecar(tmp_path, *EMBEDDED, "--drain-timeout", "0.1") as started, ThreadPoolExecutor(1) as pool:
+        call = _call_in_flight(started, pool, 512)
+        before = time.monotonic()
+        started.process.send_signal(signal.SIGTERM)
+        status, answer = call.result()
+        assert (status, answer["error"]["code"]) == (503, "NOT_READY")
+        assert started.end() == 0
+        assert time.monotonic() - before < 3
+        assert "traceback" not in started.stderr.lower()
 
 
 @pytest.mark.slow

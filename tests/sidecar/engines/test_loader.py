@@ -74,6 +74,15 @@ def test_a_failure_of_the_fast_engine_is_served_by_the_other_and_said(
     assert code.value in caplog.text
 
 
+def test_when_both_fail_the_first_is_told(broken: dict[EngineName, Failure]) -> None:
+    broken[OPENVINO] = Failure(ErrorCode.MODEL_CONVERSION_FAILED, "no graph for this")
+    broken[TORCH] = Failure(ErrorCode.EMBEDDER_INIT_FAILED, "no weights for that")
+    with pytest.raises(Failure) as caught:
+        _load()
+    assert caught.value is broken[OPENVINO]
+    assert caught.value.__cause__ is broken[TORCH]
+
+
 def test_a_damaged_model_is_damaged_for_every_engine(broken: dict[EngineName, Failure]) -> None:
     broken[OPENVINO] = Failure(ErrorCode.MODEL_CORRUPT, "half a tensor")
     with pytest.raises(Failure) as caught:
