@@ -24,6 +24,7 @@ from sidecar.fingerprint import fingerprint
 from sidecar.models.metadata import read_prompts
 from sidecar.planner import PACKED, PADDED, Policy, buckets_for
 from sidecar.prepare.checkpoint import corrupt
+from sidecar.prepare.library import openvino
 from sidecar.prepare.manifest import VOCABULARY, Layout
 from sidecar.prepare.preparation import Prepared, ensure
 from sidecar.prepare.verify import verify
@@ -85,7 +86,7 @@ def load(
     MODEL_PARITY_FAILED, EMBEDDER_INIT_FAILED.
     """
     prepared = ensure(folder, model_id, cache_dir, report)
-    engine = _open(prepared, model_id, precision, threads, cache_dir)
+    engine = open_prepared(prepared, model_id, precision, threads, cache_dir)
     parity = verify(engine, prepared, cache_dir)
     engine.card = replace(engine.card, parity=parity)
     if prepared.began is not None:
@@ -94,7 +95,7 @@ def load(
     return engine
 
 
-def _open(prepared: Prepared, model_id: str, precision: str, threads: int, cache_dir: Path) -> OpenVINOEngine:
+def open_prepared(prepared: Prepared, model_id: str, precision: str, threads: int, cache_dir: Path) -> OpenVINOEngine:
     core = _core()
     actual = _precision(core, precision)
     graph = _read(core, prepared)
@@ -126,7 +127,7 @@ def _open(prepared: Prepared, model_id: str, precision: str, threads: int, cache
 
 def _core() -> Any:
     try:
-        from openvino import Core
+        return openvino().Core()
     except ImportError as error:
         raise Failure(
             ErrorCode.EMBEDDER_INIT_FAILED,
@@ -134,7 +135,6 @@ def _core() -> Any:
             hint="Run: python3 -m supervisor setup",
             details={"engine": "openvino", "wanted": "openvino", "found": None},
         ) from error
-    return Core()
 
 
 def _precision(core: Any, wanted: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from sidecar.models.metadata import allows_dimensions, transformer_folder
 from sidecar.prepare.families import UnsupportedError
+from sidecar.prepare.library import openvino
 from sidecar.prepare.manifest import FOLDER, GRAPH, Layout, Manifest
 from sidecar.prepare.native import copy_descriptions
 
@@ -25,17 +26,19 @@ def write_exported(source: Path, destination: Path, model_id: str, identity: str
     """Write graph and tokenizer into ``destination``.
 
     Raises ``UnsupportedError`` for a model that does not take plain token ids,
-    ``RuntimeError`` where torch cannot export it, ``OSError``.
+    or that the libraries cannot load or export, and ``OSError``.
     """
-    from openvino import save_model
-
     model = _load(source)
+    try:
+        graph = _graph(model)
+    except Exception as error:  # the exporter raises whatever it meets
+        raise UnsupportedError(f"torch cannot export it: {type(error).__name__}: {error}"[:2_000]) from error
     encoder = transformer_folder(source)
     if not (encoder / "tokenizer.json").is_file():
         raise UnsupportedError("no tokenizer.json")
     limit = int(min(model.max_seq_length or _MOST_TOKENS, _MOST_TOKENS))
     (destination / FOLDER).mkdir()
-    save_model(_graph(model), str(destination / GRAPH), compress_to_fp16=True)
+    openvino().save_model(graph, str(destination / GRAPH), compress_to_fp16=True)
     copy_descriptions(source, encoder, destination)
     return Manifest(
         model_id=model_id,
@@ -52,13 +55,12 @@ def _load(source: Path) -> Any:
     importlib.import_module("tqdm").tqdm.set_lock(threading.RLock())
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(
-        str(source),
-        device="cpu",
-        trust_remote_code=False,
-        local_files_only=True,
-        model_kwargs={"dtype": "float32", "use_safetensors": True, "attn_implementation": "sdpa"},
-    ).eval()
+    options = {"trust_remote_code": False, "local_files_only": True}
+    try:
+        weights = {"dtype": "float32", "use_safetensors": True}
+        model = SentenceTransformer(str(source), device="cpu", model_kwargs=weights, **options).eval()
+    except Exception as error:  # so does the library, by the model
+        raise UnsupportedError(f"it cannot be loaded: {type(error).__name__}: {error}"[:2_000]) from error
     if getattr(model[0], "tokenizer", None) is None or "text" not in getattr(model[0], "modality_config", {}):
         raise UnsupportedError(f"a first module {type(model[0]).__name__}, which takes no token ids")
     if any(getattr(module, "include_prompt", True) is False for module in model) and any(model.prompts.values()):
@@ -70,7 +72,7 @@ def _load(source: Path) -> Any:
 
 def _graph(model: Any) -> Any:
     import torch
-    from openvino import convert_model
+    from openvino.tools.ovc import convert_model
 
     class Rows(torch.nn.Module):  # type: ignore[misc]
         """Token ids to rows, in plain tensors."""
@@ -89,8 +91,8 @@ def _graph(model: Any) -> Any:
     ids = torch.randint(10, 100, (2, 12))
     mask = torch.ones_like(ids)
     mask[1, 7:] = 0
-    texts, width = torch.export.Dim("texts", min=1, max=1024), torch.export.Dim("width", min=2, max=_MOST_TOKENS)
-    shapes = {"input_ids": {0: texts, 1: width}, "attention_mask": {0: texts, 1: width}}
+    free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    shapes = {"input_ids": free, "attention_mask": free}
     with torch.no_grad():
         exported = torch.export.export(Rows().eval(), (ids, mask), dynamic_shapes=shapes, strict=False)
     graph = convert_model(exported)

@@ -30,6 +30,7 @@ from preflight.wire import ErrorCode
 from sidecar.failures import Failure
 from sidecar.prepare.checkpoint import Array, Checkpoint, is_finite
 from sidecar.prepare.families import EMBEDDING_NORM, POSITIONS, TOKEN_TYPES, Shape
+from sidecar.prepare.library import openvino
 from sidecar.prepare.pipeline import Dense, Step
 
 Node = Any  # openvino publishes no types
@@ -60,9 +61,7 @@ class Blocks:
     """The operations that the families are made of."""
 
     def __init__(self) -> None:
-        from openvino import opset15
-
-        self.op = opset15
+        self.op = openvino().opset15
 
     def integers(self, *values: int) -> Node:
         return self.op.constant(np.array(values, np.int64))
@@ -132,8 +131,6 @@ class Encoder:
 
     def build(self, pooling: Sequence[str], steps: Sequence[Step], max_tokens: int) -> Node:
         """Return the model: packed tokens in, one row a text out."""
-        from openvino import Model
-
         op, hidden = self._blocks.op, self._shape.hidden
         words = op.parameter([-1, hidden], np.float32, name="words")
         positions = op.parameter([-1], np.int32, name="positions")
@@ -154,7 +151,7 @@ class Encoder:
             x = self._pool(x, spread, mask, pooling, inputs)
         if self._shape.family.relative_bias is not None:
             inputs.append(buckets)
-        return Model([self._blocks.steps(x, steps)], inputs, "encoder")
+        return openvino().Model([self._blocks.steps(x, steps)], inputs, "encoder")
 
     def _tensor(self, name: str) -> Array:
         return self._weights[self._prefix + name]

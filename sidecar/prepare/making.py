@@ -7,6 +7,7 @@ from pathlib import Path
 from preflight.wire import ErrorCode
 from sidecar.failures import Failure
 from sidecar.prepare.families import UnsupportedError
+from sidecar.prepare.library import openvino
 from sidecar.prepare.manifest import GRAPH, Manifest
 from sidecar.prepare.native import Native, open_native, write_native
 from sidecar.prepare.store import publish
@@ -58,6 +59,4 @@ def conversion_failed(model_id: str, wanted: str, found: str) -> Failure:
 
 def _read_back(folder: Path) -> None:
     """Read the graph once: the library that writes it does not say when the disk was full."""
-    from openvino import Core
-
-    Core().read_model(str(folder / GRAPH))
+    openvino().Core().read_model(str(folder / GRAPH))

@@ -11,6 +11,7 @@ from sidecar.models.metadata import PROMPTS_FILE, allows_dimensions
 from sidecar.prepare.checkpoint import Checkpoint, has_weights
 from sidecar.prepare.families import WORDS, Shape, UnsupportedError, read_shape
 from sidecar.prepare.graph import Encoder, require_finite
+from sidecar.prepare.library import openvino
 from sidecar.prepare.manifest import FOLDER, GRAPH, VOCABULARY, Layout, Manifest
 from sidecar.prepare.pipeline import Pipeline, read_pipeline
 
@@ -64,13 +65,11 @@ def open_native(folder: Path) -> Native:
 
 def write_native(model: Native, destination: Path, model_id: str, identity: str) -> Manifest:
     """Write graph, vocabulary and tokenizer into ``destination``. Raises ``Failure``, ``OSError``."""
-    from openvino import save_model
-
     graph = Encoder(model.shape, model.weights, model.prefix).build(
         model.pipeline.pooling, model.pipeline.steps, model.max_tokens
     )
     (destination / FOLDER).mkdir()
-    save_model(graph, str(destination / GRAPH), compress_to_fp16=False)
+    openvino().save_model(graph, str(destination / GRAPH), compress_to_fp16=False)
     _mark_decompressions(destination / GRAPH)
     _write_vocabulary(model, destination / VOCABULARY)
     copy_descriptions(model.folder, model.pipeline.encoder, destination)

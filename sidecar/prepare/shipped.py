@@ -14,6 +14,7 @@ import numpy as np
 
 from sidecar.prepare.families import UnsupportedError
 from sidecar.prepare.graph import Blocks, Node
+from sidecar.prepare.library import openvino
 from sidecar.prepare.manifest import FOLDER
 from sidecar.prepare.pipeline import read_pipeline
 
@@ -37,21 +38,19 @@ def complete(graph: Any, folder: Path) -> Any:
 
     Raises ``UnsupportedError`` for inputs or outputs that are not an encoder's.
     """
-    from openvino import Model
-
     names = {name for node in graph.inputs for name in node.get_names()}
     if not {"input_ids", "attention_mask"} <= names:
         raise UnsupportedError(f"inputs {sorted(names)}")
     for output in graph.outputs:
         if output.get_names() & _ROW_NAMES:
-            return Model([output], graph.get_parameters(), "pipeline")
+            return openvino().Model([output], graph.get_parameters(), "pipeline")
     if len(graph.outputs[0].get_partial_shape()) == 2:
-        return Model([graph.outputs[0]], graph.get_parameters(), "pipeline")
+        return openvino().Model([graph.outputs[0]], graph.get_parameters(), "pipeline")
     pipeline = read_pipeline(folder)
     mask = next(node for node in graph.inputs if "attention_mask" in node.get_names())
     states = graph.outputs[0].get_node().input_value(0)
     row = Blocks().steps(_pool(states, mask, pipeline.pooling), pipeline.steps)
-    return Model([row], graph.get_parameters(), "pipeline")
+    return openvino().Model([row], graph.get_parameters(), "pipeline")
 
 
 def _pool(states: Node, mask: Node, pooling: Sequence[str]) -> Node:

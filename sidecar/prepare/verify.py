@@ -33,8 +33,10 @@ GOLDEN_FILE = Path(__file__).with_name("golden.npz")
 #: Least cosine to the reference, by what is computed in.
 LEAST_COSINE = {"f32": 0.99999, "bf16": 0.999}
 
-#: Tokens, with padding, that are embedded at once.
+#: Tokens that are embedded at once, and least share of the longest's that the shortest may have. Every new shape
+#: costs the engine more than the padding does, so these are few large batches.
 _BATCH_TOKENS = 512
+_LIKENESS = 0.3
 
 #: Raised when the comparison itself changes, so that remembered results are not trusted.
 _VERSION = 1
@@ -70,17 +72,22 @@ def require_equal(parity: Parity, precision: str, model_id: str) -> None:
 
 
 def embed_all(engine: Engine, texts: Sequence[str]) -> Float32:
-    """Embed ``texts`` in micro-batches of like length, without a scheduler; rows in the order of the texts."""
+    """Embed ``texts`` without a scheduler; rows in the order of the texts."""
     encoded = engine.tokenize(texts)
     rows = np.empty((len(texts), engine.card.dim), np.float32)
     order = sorted(range(len(texts)), key=lambda index: len(encoded[index]))
     while order:
-        batch = [order.pop()]
-        width = len(encoded[batch[0]])
-        while order and width * (len(batch) + 1) <= _BATCH_TOKENS and len(encoded[order[-1]]) >= 0.8 * width:
+        longest = len(encoded[order[-1]])
+        batch, tokens = [order.pop()], longest
+        while order and _fits(len(encoded[order[-1]]), longest, tokens):
+            tokens += len(encoded[order[-1]])
             batch.append(order.pop())
         rows[batch] = engine.infer([encoded[index].ids for index in batch])
     return rows
+
+
+def _fits(length: int, longest: int, tokens: int) -> bool:
+    return tokens + length <= _BATCH_TOKENS and length >= _LIKENESS * longest
 
 
 def min_cosine(rows: Float32, reference: Float32) -> float:

@@ -1,0 +1,86 @@
+"""Every family and module, prepared both ways, against sentence-transformers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sidecar.engines.base import Float32
+from sidecar.engines.openvino import OpenVINOEngine, load
+from sidecar.prepare.probes import probe_texts
+from sidecar.prepare.verify import LEAST_COSINE, embed_all, min_cosine
+from tests.sidecar.prepare.checkpoints import FAMILIES
+
+pytestmark = pytest.mark.slow
+
+Make = Callable[..., Path]
+
+
+def reference(folder: Path) -> Float32:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(folder), device="cpu")
+    rows: Float32 = model.encode(list(probe_texts()), prompt="", batch_size=8)
+    return rows
+
+
+def ignore(*_: Any) -> None:
+    """Report to nobody."""
+
+
+@pytest.fixture
+def open_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], OpenVINOEngine]:
+    monkeypatch.setattr("sidecar.prepare.verify._reference", lambda *_: None)  # compared here, without a new process
+
+    def open_(folder: Path) -> OpenVINOEngine:
+        return load(folder, "tests/model", precision="f32", threads=2, cache_dir=tmp_path, report=ignore)
+
+    return open_
+
+
+CASES = [(family, "mean", None, True) for family in FAMILIES] + [
+    ("bert", "cls", None, True),
+    ("mpnet", "cls", None, False),
+    ("bert", "max", None, True),
+    ("bert", "mean_sqrt_len_tokens", None, False),
+    ("xlm-roberta", "weightedmean", None, True),
+    ("distilbert", "lasttoken", None, True),
+    ("bert", ("cls", "max", "mean"), "Tanh", True),
+    ("roberta", "mean", "Identity", False),
+    ("mpnet", "mean", "GELU", True),
+]
+
+
+@pytest.mark.parametrize(("family", "pooling", "dense", "normalize"), CASES)
+def test_native(
+    models: Make, open_model: Callable[[Path], OpenVINOEngine], family: str, pooling: Any, dense: Any, normalize: bool
+) -> None:
+    folder = models(family, pooling, dense=dense, normalize=normalize)
+    engine = open_model(folder)
+    assert engine.policy.packed
+    wanted = reference(folder)
+    rows = embed_all(engine, probe_texts())
+    assert rows.shape == wanted.shape
+    assert min_cosine(rows, wanted) >= LEAST_COSINE["f32"]
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), np.linalg.norm(wanted, axis=1), rtol=2e-3)
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "electra"])
+def test_exported(models: Make, tmp_path: Path, family: str) -> None:
+    from sidecar.prepare import preparation
+    from sidecar.prepare.making import EXPORT, make
+    from sidecar.engines.openvino import open_prepared
+
+    folder = models(family, "mean")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        manifest = make(EXPORT, folder, tmp_path / "prepared", "tests/model", "0" * 64)
+    prepared = preparation.Prepared(tmp_path / "prepared", manifest, folder)
+    engine = open_prepared(prepared, "tests/model", "f32", 2, tmp_path)
+    assert not engine.policy.packed
+    assert min_cosine(embed_all(engine, probe_texts()), reference(folder)) >= LEAST_COSINE["f32"]
