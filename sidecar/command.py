@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -17,26 +17,54 @@ from sidecar.progress import Progress
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
+#: Exit status of a bad command line.
+_USAGE = 2
+
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command that ``argv`` names; serving does not return but ends the process. 2: a bad option."""
+    """Run the command that ``argv`` names and return its status; serving ends the process instead."""
     _leave_quietly_on_signals()
     environment.use_utf8()
-    return _serve(argv)
+    command = COMMANDS.get(argv[0]) if argv else None
+    try:
+        return command(argv[1:]) if command else _serve(argv)
+    except UsageError as error:
+        print(f"python -m sidecar: {error}", file=sys.stderr)  # noqa: T201
+        return _USAGE
 
 
 def _serve(argv: Sequence[str]) -> int:
-    try:
-        options = parse(argv, os.environ)
-    except UsageError as error:
-        print(f"python -m sidecar: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+    options = parse(argv, os.environ)
     _prepare(options)
     from sidecar import life
 
     status = life.run(options, Progress.on_stdout())
     life.leave(status)
     return status
+
+
+def _convert(argv: Sequence[str]) -> int:
+    from sidecar import converting
+
+    options, destination = converting.parse(list(argv), os.environ)
+    _prepare(options)
+    return converting.run(options, destination, Progress.on_stdout())
+
+
+def _ingest(argv: Sequence[str]) -> int:
+    from sidecar.ingest import cli
+
+    return cli.main([cli.INGEST, *argv])
+
+
+def _search(argv: Sequence[str]) -> int:
+    from sidecar.ingest import cli
+
+    return cli.main([cli.SEARCH, *argv])
+
+
+#: Whatever is not one of these is an option of the server.
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"convert": _convert, "ingest": _ingest, "search": _search}
 
 
 def _prepare(options: Options) -> None:

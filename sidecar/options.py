@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -155,12 +155,36 @@ _ROWS = (
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
     """Return the options of a start. Raises ``UsageError``; ``--help`` exits as argparse does."""
-    given = vars(_parser().parse_args(list(argv)))
+    parser = argparse.ArgumentParser(
+        prog="python -m sidecar",
+        description="Serve text embeddings of one model on a local port.",
+        epilog="Each option is also an environment variable: --cache-dir is SIDECAR_CACHE_DIR. "
+        "Other commands: convert, ingest, search; each has a --help of its own.",
+        allow_abbrev=False,
+    )
+    add_arguments(parser)
+    return read(parser.parse_args(list(argv)), environ)
+
+
+def add_arguments(parser: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
+    """Add the options called ``names`` to ``parser``; None: all of them."""
+    for row in _ROWS:
+        if names is not None and row.name not in names:
+            continue
+        if row.read is _flag:
+            parser.add_argument(f"--{row.name}", action="store_const", const="1", help=row.help)
+        else:
+            parser.add_argument(f"--{row.name}", metavar=row.metavar or row.name.upper(), help=row.help)
+
+
+def read(given: argparse.Namespace, environ: Mapping[str, str]) -> Options:
+    """Return the options that a command line gave, over those of ``environ``. Raises ``UsageError``."""
     values: dict[str, Any] = {}
     for row in _ROWS:
         variable = _PREFIX + row.field.upper()
-        if given[row.field] is not None:
-            values[row.field] = _value(row, given[row.field], f"--{row.name}")
+        argument = getattr(given, row.field, None)
+        if argument is not None:
+            values[row.field] = _value(row, argument, f"--{row.name}")
         elif environ.get(variable):
             values[row.field] = _value(row, environ[variable], f"environment variable {variable}")
     values.setdefault("threads", cpus.usable_cores())
@@ -177,18 +201,3 @@ def _value(row: _Row, text: str, source: str) -> Any:
         return row.read(text)
     except ValueError as error:
         raise UsageError(f"{source}: wanted {error}, found {text[:100]!r}.") from None
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m sidecar",
-        description="Serve text embeddings of one model on a local port.",
-        epilog="Each option is also an environment variable: --cache-dir is SIDECAR_CACHE_DIR.",
-        allow_abbrev=False,
-    )
-    for row in _ROWS:
-        if row.read is _flag:
-            parser.add_argument(f"--{row.name}", action="store_const", const="1", help=row.help)
-        else:
-            parser.add_argument(f"--{row.name}", metavar=row.metavar or row.name.upper(), help=row.help)
-    return parser

@@ -16,6 +16,7 @@ from sidecar.failures import Failure
 MODULES_FILE = "modules.json"
 PROMPTS_FILE = "config_sentence_transformers.json"
 CARD_FILE = "README.md"
+PREPARED_FILE = "openvino/prepared.json"
 
 #: Names under which models keep the prompt of a document, first found wins.
 _DOCUMENT_NAMES = ("document", "passage", "corpus")
@@ -124,6 +125,12 @@ def read_prompts(folder: Path) -> Prompts:
             details={"file": str(folder / PROMPTS_FILE)},
         )
     return Prompts(MappingProxyType(named), named.get(default_name, ""))
+
+
+def prepared_model_id(folder: Path) -> str | None:
+    """Return the name of the model that ``folder`` was prepared from; None where it was not. Raises ``Failure``."""
+    name = read_object(folder / PREPARED_FILE).get("model_id")
+    return name if isinstance(name, str) and name else None
 
 
 def allows_dimensions(folder: Path) -> bool:

@@ -17,7 +17,7 @@ from sidecar.failures import Failure
 from sidecar.models import cache
 from sidecar.models.completeness import CONFIG_FILE, Problem, problems_of, require_complete
 from sidecar.models.download import Report, download
-from sidecar.models.metadata import MODULES_FILE
+from sidecar.models.metadata import MODULES_FILE, prepared_model_id
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Source(StrEnum):
 class ResolvedModel:
     """A complete model on disk."""
 
-    #: ``ORG/NAME``, or the folder's name for a local folder.
+    #: ``ORG/NAME``; for a folder the name it was prepared from, or its own.
     model_id: str
     folder: Path
     source: Source
@@ -48,7 +48,8 @@ class ResolvedModel:
     @property
     def names(self) -> frozenset[str]:
         """Every name that a caller may mean this model by."""
-        return frozenset({self.model_id, self.model_id.rpartition("/")[2], self.requested})
+        own = {self.folder.name} if self.source is Source.FOLDER else set()
+        return frozenset({self.model_id, self.model_id.rpartition("/")[2], self.requested} | own)
 
 
 def _silent(_: EventType, __: Mapping[str, object]) -> None:
@@ -84,7 +85,8 @@ def _on_disk(model: str, environ: Mapping[str, str]) -> ResolvedModel | None:
                 hint="Correct the path, or name a model such as 'embedded'.",
                 details={"wanted": str(folder), "found": "file" if folder.exists() else None},
             )
-        return ResolvedModel(folder.resolve().name, folder.resolve(), Source.FOLDER, model)
+        folder = folder.resolve()
+        return ResolvedModel(prepared_model_id(folder) or folder.name, folder, Source.FOLDER, model)
     return None
 
 

@@ -43,6 +43,18 @@ def test_a_folder_is_served_under_its_own_name(tmp_path: Path) -> None:
     assert (found.model_id, found.folder, found.source) == ("my-model", folder, Source.FOLDER)
 
 
+def test_a_prepared_folder_keeps_the_name_of_its_model(tmp_path: Path) -> None:
+    prepared = {
+        "openvino/prepared.json": b'{"model_id": "org/name"}',
+        "openvino/openvino_model.xml": b"<net/>",
+        "openvino/openvino_model.bin": b"",
+    }
+    files = {name: FILES[name] for name in ("config.json", "tokenizer.json")}
+    found = resolve(str(write(tmp_path / "my-copy", {**files, **prepared})))
+    assert found.model_id == "org/name"
+    assert found.names == {"org/name", "name", "my-copy", str(tmp_path / "my-copy")}
+
+
 def test_a_folder_relative_to_where_we_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "org" / "name", FILES)
     monkeypatch.chdir(tmp_path)
