@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sidecar.ingest.codes import IngestCode, IngestError
 from sidecar.ingest.readers import Format, format_of
@@ -37,7 +37,7 @@ class Found:
 
     def covers(self, name: str) -> bool:
         """Tell whether the ledger's ``name`` lies under one of the sources."""
-        return any(name == root or name.startswith(root.rstrip("/") + "/") for root in self.roots)
+        return any(PurePosixPath(name).is_relative_to(root) for root in self.roots)
 
 
 def find(sources: Sequence[str], base: Path | None = None) -> Found:

@@ -49,7 +49,8 @@ _PAGE = 2_000
 #: The ledger's collection needs vectors as well; nobody searches them.
 _NO_VECTOR = [1.0]
 
-_HNSW = {"space": "cosine", "ef_construction": 200, "max_neighbors": 16, "ef_search": 200}
+#: Vectors are normalised, so that the inner product is the cosine; told "cosine", Chroma would normalise them again.
+_HNSW = {"space": "ip", "ef_construction": 200, "max_neighbors": 16, "ef_search": 200}
 
 #: Our own keys of a row's metadata; the others are the reader's.
 _SOURCE, _ORDINAL, _HASH = "_source", "_ordinal", "_hash"

@@ -38,6 +38,7 @@ def test_names_are_told_from_the_base(tmp_path: Path) -> None:
     assert [file.name for file in found.files] == ["docs/a.txt"]
     assert found.covers("docs/gone.txt")
     assert not found.covers("docs2/a.txt")
+    assert find([str(tmp_path)], tmp_path).covers("docs/gone.txt")
     outside = find([str(tmp_path)], tmp_path / "docs")
     assert outside.errors[0][1].code is IngestCode.SOURCE_NOT_FOUND
 

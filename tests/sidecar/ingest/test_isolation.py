@@ -60,7 +60,7 @@ def test_errors_keep_their_codes_and_the_process_goes_on(reader: ReaderProcess, 
 
 
 def test_a_crash_is_told_and_the_next_file_is_read(reader: ReaderProcess, tmp_path: Path) -> None:
-    path = _pdf(tmp_path, *("A page of many words. " * 100,) * 100)  # more than a pipe holds
+    path = _pdf(tmp_path, *("A page of many words. " * 100,) * 40)  # more than a pipe holds
     sections = reader.read(path, Format.PDF, OPTIONS)
     next(sections)
     (pid,) = [child for child in _children() if "isolation" in " ".join(psutil.Process(child).cmdline())]
@@ -68,7 +68,7 @@ def test_a_crash_is_told_and_the_next_file_is_read(reader: ReaderProcess, tmp_pa
     with pytest.raises(IngestError) as error:
         list(sections)  # what was under way in the pipe may still come
     assert error.value.code is IngestCode.SOURCE_READER_CRASHED
-    assert len(list(reader.read(path, Format.PDF, OPTIONS))) == 100
+    assert len(list(reader.read(path, Format.PDF, OPTIONS))) == 40
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs a signal that stops")
