@@ -14,7 +14,7 @@ from pathlib import Path
 from preflight.wire import ErrorCode, EventType
 from preflight.wire.models import DEFAULT_ORGANISATION, EMBEDDED_MODEL, EMBEDDED_MODEL_ID, EMBEDDED_MODULE
 from sidecar.failures import Failure
-from sidecar.models import cache
+from sidecar.models.cache import cache_folder, is_offline, snapshot_of
 from sidecar.models.completeness import CONFIG_FILE, Problem, problems_of, require_complete
 from sidecar.models.download import Report, download
 from sidecar.models.metadata import MODULES_FILE, prepared_model_id
@@ -118,18 +118,18 @@ def _embedded_folder() -> Path:
 
 def _from_hub(model: str, report: Report, environ: Mapping[str, str]) -> ResolvedModel:
     repository = _repository(model)
-    folder = cache.cache_folder(environ)
-    snapshot = cache.snapshot_of(repository, folder)
+    folder = cache_folder(environ)
+    snapshot = snapshot_of(repository, folder)
     problems = problems_of(snapshot) if snapshot else ()
     if snapshot and not problems:
         report(EventType.MODEL_CACHED, {"model": repository, "path": str(snapshot)})
         return ResolvedModel(repository, snapshot, Source.CACHE, model)
-    if cache.is_offline(environ):
+    if is_offline(environ):
         raise _offline(model, repository, folder, snapshot, problems)
     if problems:
         log.warning("the cached model %s is incomplete: %s", repository, problems)
     download(repository, folder, report, anew=frozenset(problem.file for problem in problems if problem.damaged))
-    fetched = cache.snapshot_of(repository, folder)
+    fetched = snapshot_of(repository, folder)
     if fetched is None:
         raise Failure(
             ErrorCode.MODEL_DOWNLOAD_FAILED,
