@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -15,6 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import numpy as np
 import psutil
 import pytest
 
@@ -82,9 +86,39 @@ def test_children_and_the_environment_do_not_get_the_token(running: Sidecar) -> 
 @pytest.mark.slow
 def test_a_thousand_texts_and_then_health(running: Sidecar) -> None:
     with ThreadPoolExecutor(4) as pool:
-        calls = [pool.submit(running.call, "/embed", {"texts": ["text"] * 250}, BEARER) for _ in range(4)]
+        bodies = [{"texts": [f"{part} {number}" for number in range(250)]} for part in range(4)]
+        calls = [pool.submit(running.call, "/embed", body, BEARER) for body in bodies]
         assert {call.result()[0] for call in calls} == {200}
-    assert running.call("/health")[1]["work"]["done"] >= 4
+    assert running.call("/health")[1]["work"]["done"] >= 1000
+
+
+@pytest.mark.slow
+async def test_clients_that_leave_at_random_mix_nothing_up(running: Sidecar) -> None:
+    draw = random.Random(5)
+    texts = [f"text number {number} " * draw.randint(1, 12) for number in range(64)]
+    wanted = np.array(running.call("/embed", {"texts": texts}, BEARER)[1]["vectors"], np.float32)
+    answered = 0
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        nonlocal answered
+        for _ in range(12):
+            chosen = draw.sample(range(64), draw.randint(1, 16))
+            patience = draw.choice([0.001, 0.02, 0.1, 30, 30])
+            body = {"texts": [texts[index] for index in chosen]}
+            try:
+                async with asyncio.timeout(patience), session.post("/embed", json=body) as response:
+                    rows = np.array((await response.json())["vectors"], np.float32)
+            except TimeoutError:
+                continue
+            assert np.allclose(rows, wanted[chosen], atol=1e-4)
+            answered += 1
+
+    async with aiohttp.ClientSession(running.url, headers=BEARER) as session:
+        await asyncio.gather(*(client(session) for _ in range(16)))
+    assert answered >= 16
+    deadline = time.monotonic() + 10
+    while (work := running.call("/health")[1]["work"])["queued"] or work["running_tokens"]:
+        assert time.monotonic() < deadline, work
 
 
 @pytest.mark.slow
