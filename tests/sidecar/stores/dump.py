@@ -71,14 +71,16 @@ def _chroma(url: StoreUrl) -> Dump:
     chromadb = pytest.importorskip("chromadb")
     settings = chromadb.config.Settings(anonymized_telemetry=False)
     client = chromadb.PersistentClient(url.location, settings=settings)
-    assert {collection.name for collection in client.list_collections()} == {url.table, f"{url.table}-sources"}
-    found = client.get_collection(url.table).get(include=["metadatas", "documents", "embeddings"])
+    names = {collection.name for collection in client.list_collections()}
+    name = url.table if url.table in names else f"{url.table}-new"  # the swap at its end was cut short
+    ledger_name = f"{name}-sources" if f"{name}-sources" in names else f"{url.table}-sources"
+    found = client.get_collection(name).get(include=["metadatas", "documents", "embeddings"])
     rows = {}
     columns = (found["ids"], found["metadatas"], found["documents"], found["embeddings"])
     for id_, metadata, text, vector in zip(*columns, strict=True):
         own = {name: value for name, value in metadata.items() if not name.startswith("_")}
         rows[id_] = Stored(metadata["_source"], metadata["_hash"], text, own, _bytes(vector))
-    states = client.get_collection(f"{url.table}-sources").get(include=["metadatas"])
+    states = client.get_collection(ledger_name).get(include=["metadatas"])
     client.close()
     ledger = {
         source: (m["source_hash"], None if m["chunks"] < 0 else m["chunks"])
