@@ -19,3 +19,14 @@ class Failure(Exception):  # noqa: N818
         self.message = message
         self.hint = hint
         self.details = dict(details or {})
+
+
+def missing_package(error: ImportError) -> Failure:
+    """Return the failure of an environment that lacks a package of ours."""
+    name = error.name or str(error)
+    return Failure(
+        ErrorCode.PYTHON_DEPS_MISSING,
+        f"The environment lacks a package: {error}.",
+        hint="Run: python3 -m supervisor setup",
+        details={"missing": [name], "wanted": name, "found": None},
+    )

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from preflight.wire import WIRE_VERSION, ErrorCode, EventType
 from preflight.wire.version import VERSION
 from sidecar import lifeline
-from sidecar.failures import Failure
+from sidecar.failures import Failure, missing_package
 from sidecar.options import Options
 from sidecar.progress import Progress
 
@@ -43,9 +43,15 @@ def run(options: Options, progress: Progress) -> int:
         with listening_socket(options.host, options.port) as sock:
             return asyncio.run(_serve(options, progress, sock))
     except Failure as failure:
-        log.error("%s: %s", failure.code.value, failure.message)
-        progress.error(failure.code.value, failure.message, failure.hint, failure.details)
-        return 1
+        return _failed(failure, progress)
+    except ModuleNotFoundError as error:
+        return _failed(missing_package(error), progress)
+
+
+def _failed(failure: Failure, progress: Progress) -> int:
+    log.error("%s: %s", failure.code.value, failure.message)
+    progress.error(failure.code.value, failure.message, failure.hint, failure.details)
+    return 1
 
 
 def leave(status: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from preflight.wire import ErrorCode, EventType, Stage
-from sidecar.failures import Failure
+from sidecar.failures import Failure, missing_package
 from sidecar.options import Options
 from sidecar.progress import Progress
 from sidecar.service import Loaded, Service
@@ -44,6 +44,8 @@ async def start(service: Service, progress: Progress) -> None:
         await _start(service, report, began)
     except Failure:
         raise
+    except ModuleNotFoundError as error:
+        raise missing_package(error) from error
     except Exception as error:
         log.exception("the model cannot be loaded")
         raise Failure(

@@ -245,6 +245,17 @@ def test_an_engine_that_cannot_start(tmp_path: Path) -> None:
     assert error["details"]["wanted"] == "cuda:99"
 
 
+@pytest.mark.parametrize("package", ["aiohttp", "numpy"])
+def test_an_environment_without_our_packages(package: str, tmp_path: Path) -> None:
+    script = f"import sys; sys.modules[{package!r}] = None; from sidecar.__main__ import main; sys.exit(main())"
+    with sidecar(tmp_path, *EMBEDDED, command=("-c", script)) as started:
+        error = started.wait_for("error")
+        assert started.end() == 1
+        assert "Traceback" not in started.stderr
+    assert (error["code"], error["details"]["missing"]) == ("PYTHON_DEPS_MISSING", [package])
+    assert "setup" in error["hint"]
+
+
 @pytest.mark.slow
 def test_a_taken_port_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
