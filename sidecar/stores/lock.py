@@ -24,6 +24,7 @@ class WriterLock:
         if self._lock.is_locked:
             return
         try:
+            self._path.parent.stat()  # the library would make the folder
             self._lock.acquire(timeout=_WAIT_S)
         except Timeout as error:
             raise StoreError(

@@ -11,7 +11,7 @@ import re
 from enum import StrEnum
 from pathlib import PurePath
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from sidecar.stores.codes import StoreCode, StoreError
 
@@ -62,7 +62,8 @@ def parse(text: str) -> StoreUrl:
     if not _TABLE.fullmatch(table) or ("." in table and scheme != Kind.POSTGRES):
         raise _invalid(text, f"table {table!r} is not 3 to 40 letters, digits and underscores")
     if scheme == Kind.POSTGRES:
-        return StoreUrl(Kind.POSTGRES, urlunsplit(parts._replace(scheme=scheme, query=urlencode(fields))), table)
+        query = f"?{urlencode(fields)}" if fields else ""
+        return StoreUrl(Kind.POSTGRES, f"postgresql://{parts.netloc}{parts.path}{query}", table)
     if fields:
         raise _invalid(text, f"unknown {sorted(fields)[0]!r}")
     if scheme == Kind.CHROMA_HTTP and parts.netloc:
