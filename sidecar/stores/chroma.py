@@ -3,8 +3,6 @@
 Chroma has no transactions. What a batch changes is held back until ``commit``
 and then written in an order that is safe to stop anywhere: the ledger says
 "in part" before the first row of a source changes, and "whole" after the last.
-A replacement is filled in collections of its own and takes the names over once
-it is marked whole.
 
 Its libraries do not share a process with an engine: whoever uses this store
 embeds in another one.
@@ -12,6 +10,7 @@ embeds in another one.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,6 @@ import numpy as np
 
 from sidecar.engines.base import Float32
 from sidecar.stores.base import (
-    LAYOUT,
     Batch,
     Hit,
     IndexKind,
@@ -30,27 +28,18 @@ from sidecar.stores.base import (
     SourceState,
     Space,
     check_batch,
-    check_layout,
     check_query,
     check_space,
     no_table,
 )
+from sidecar.stores.chroma_collections import PAGE, Collections, pages
 from sidecar.stores.chroma_errors import meaning_of
 from sidecar.stores.codes import StoreCode, StoreError
 from sidecar.stores.lock import WriterLock
-from sidecar.stores.optional import require
 from sidecar.stores.url import Kind, StoreUrl
-
-EXTRA = "chroma"
-
-#: Lines of the ledger, and ids, that are read at once.
-_PAGE = 2_000
 
 #: The ledger's collection needs vectors as well; nobody searches them.
 _NO_VECTOR = [1.0]
-
-#: Vectors are normalised, so that the inner product is the cosine; told "cosine", Chroma would normalise them again.
-_HNSW = {"space": "ip", "ef_construction": 200, "max_neighbors": 16, "ef_search": 200}
 
 #: Our own keys of a row's metadata; the others are the reader's.
 _SOURCE, _ORDINAL, _HASH = "_source", "_ordinal", "_hash"
@@ -58,19 +47,15 @@ _PARTIAL = -1
 
 
 class ChromaStore:
-    """``Store`` in Chroma; see ``base.Store`` for the methods."""
+    """``Store`` in Chroma; see ``base.Store`` for the methods. A server keeps no second writer out."""
 
     def __init__(self, url: StoreUrl) -> None:
         """Open the folder if it is there, or connect. Raises ``StoreError``, ``DependencyMissing``."""
-        self._chromadb = require("chromadb", EXTRA)
         self._place = f"{url.table} in {url.location}"
-        self._names = _Names(url.table)
-        self._folder = Path(url.location).absolute() if url.kind is Kind.CHROMA else None
         self._address = url.location
+        self._folder = Path(url.location).absolute() if url.kind is Kind.CHROMA else None
         self._lock = None if self._folder is None else WriterLock(self._folder.with_name(self._folder.name + ".lock"))
-        self._client: Any = None
-        self._rows: Any = None
-        self._ledger: Any = None
+        self._collections = Collections(url.table, self._place)
         self._replacing = False
         self._pending: list[Batch] | None = None
         self._removed: list[str] = []
@@ -78,51 +63,47 @@ class ChromaStore:
             self._connect()
 
     def space(self) -> Space | None:
-        return None if self._find() is None else _space_of(self._rows, self._place)
+        with self._translated():
+            return self._collections.space() if self._collections.find() else None
 
     def begin(self, space: Space, *, replace: bool = False) -> None:
         if self._pending is not None:
             return  # a replacement goes on until ``commit``
         if self._lock is not None:
             self._lock.acquire()
-        if self._client is None:
+        if not self._collections.is_open:
             self._connect()
         with self._translated():
-            self._recover()
-            if replace:
-                self._create(self._names.new, self._names.new_ledger, space)
-                self._replacing = True
-            elif self._find() is None:
-                self._create(self._names.rows, self._names.ledger, space)
+            self._collections.settle()
+            if replace or not self._collections.find():
+                self._collections.create(space, as_replacement=replace)
             else:
-                self._rows = self._client.get_collection(self._names.rows, embedding_function=None)
-                check_space(_space_of(self._rows, self._place), space)
-            self._pending = []
+                check_space(self._collections.space(), space)
+        self._pending, self._replacing = [], replace
 
     def upsert(self, batch: Batch) -> None:
-        if self._pending is None:
-            raise self._failed("Wanted an open transaction, found none: call begin first")
-        check_batch(batch, _space_of(self._rows, self._place).dim)
+        pending = self._begun()
+        check_batch(batch, self._collections.space().dim)
         if self._replacing:
             with self._translated():
                 self._write(batch)
         else:
-            self._pending.append(batch)
+            pending.append(batch)
 
     def remove(self, sources: Sequence[str]) -> int:
-        if self._pending is None:
-            raise self._failed("Wanted an open transaction, found none: call begin first")
+        self._begun()
         self._removed += sources
         return sum(len(self.chunks_of(source)) for source in sources)
 
     def commit(self) -> None:
+        pending = self._begun()
         with self._translated():
-            for batch in self._pending or ():
+            for batch in pending:
                 self._write(batch)
             for source in self._removed:
                 self._remove(source)
             if self._replacing:
-                self._swap()
+                self._collections.swap()
         self._pending, self._removed, self._replacing = None, [], False
 
     def rollback(self) -> None:
@@ -130,29 +111,27 @@ class ChromaStore:
         self._pending, self._removed = None, []
         if was_replacing:
             with self._translated():
-                self._recover()
+                self._collections.settle()
 
     def sources(self) -> dict[str, SourceState]:
-        if self._find() is None:
-            return {}
         with self._translated():
             found: dict[str, SourceState] = {}
-            for ids, metadatas in _pages(self._ledger):
-                found |= {id_: _state_of(id_, metadata) for id_, metadata in zip(ids, metadatas, strict=True)}
+            if self._collections.find():
+                for page in pages(self._collections.ledger, ["metadatas"]):
+                    found |= {i: _state_of(i, m) for i, m in zip(page["ids"], page["metadatas"], strict=True)}
             return found
 
     def chunks_of(self, source: str) -> dict[str, str]:
-        if self._find() is None:
-            return {}
         with self._translated():
-            pages = _pages(self._rows, where={_SOURCE: source})
-            return {id_: m[_HASH] for ids, metadatas in pages for id_, m in zip(ids, metadatas, strict=True)}
+            found: dict[str, str] = {}
+            if self._collections.find():
+                for page in pages(self._collections.rows, ["metadatas"], {_SOURCE: source}):
+                    found |= {i: m[_HASH] for i, m in zip(page["ids"], page["metadatas"], strict=True)}
+            return found
 
     def count(self) -> int:
-        if self._find() is None:
-            return 0
         with self._translated():
-            return int(self._rows.count())
+            return int(self._collections.rows.count()) if self._collections.find() else 0
 
     def search(self, vector: Float32, k: int, *, exact: bool = False) -> list[Hit]:
         space = self.space()
@@ -165,7 +144,7 @@ class ChromaStore:
         if not wanted:
             return []
         with self._translated():
-            found = self._rows.query(
+            found = self._collections.rows.query(
                 query_embeddings=[vector], n_results=wanted, include=["documents", "metadatas", "distances"]
             )
         columns = (found["ids"][0], found["distances"][0], found["documents"][0], found["metadatas"][0])
@@ -184,59 +163,29 @@ class ChromaStore:
         self.supports(options, 0)
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = self._rows = self._ledger = None
+        self._collections.close()
         if self._lock is not None:
             self._lock.release()
 
     def _connect(self) -> None:
-        settings = self._chromadb.config.Settings(anonymized_telemetry=False)
         with self._translated():
             if self._folder is not None:
-                self._folder.mkdir(exist_ok=True)
-                self._client = self._chromadb.PersistentClient(str(self._folder), settings=settings)
+                self._collections.open_folder(self._folder)
             else:
-                host, _, port = self._address.rpartition(":")
-                host, port = (host, port) if port.isdecimal() else (self._address, "8000")
-                self._client = self._chromadb.HttpClient(host=host, port=int(port), settings=settings)
+                self._collections.open_server(self._address)
 
-    def _find(self) -> Any:
-        """Return the rows' collection, the replacement's where a swap was cut short; None when there is neither."""
-        if self._client is None:
-            return None
-        if self._rows is None:
-            with self._translated():
-                rows, ledger = self._get(self._names.rows), self._get(self._names.ledger)
-                if rows is None:
-                    new = self._get(self._names.new)
-                    if new is not None and new.metadata.get("whole"):
-                        rows, ledger = new, self._get(self._names.new_ledger) or ledger
-                if rows is not None and ledger is None:
-                    raise self._failed(f"Wanted the collection {self._names.ledger}, found none")
-                self._rows, self._ledger = rows, ledger
-        return self._rows
-
-    def _get(self, name: str) -> Any:
-        try:
-            return self._client.get_collection(name, embedding_function=None)
-        except self._chromadb.errors.NotFoundError:
-            return None
-
-    def _create(self, rows: str, ledger: str, space: Space) -> None:
-        # The ledger first: rows without one would be unreadable.
-        self._ledger = self._client.get_or_create_collection(ledger, embedding_function=None)
-        metadata = {"layout": LAYOUT, "dim": space.dim, "fingerprint": space.fingerprint, "model": space.model}
-        self._rows = self._client.create_collection(
-            rows, embedding_function=None, metadata=metadata, configuration={"hnsw": _HNSW}
-        )
+    def _begun(self) -> list[Batch]:
+        if self._pending is None:
+            message = f"{self._place}: wanted an open transaction, found none: call begin first."
+            raise StoreError(StoreCode.STORE_FAILED, message)
+        return self._pending
 
     def _write(self, batch: Batch) -> None:
         self._write_ledger([SourceState(s.source, s.source_hash, None) for s in batch.sources])
-        size = self._client.get_max_batch_size()
+        size = self._collections.most_at_once
         for start in range(0, len(batch.rows), size):
             part = batch.rows[start : start + size]
-            self._rows.upsert(
+            self._collections.rows.upsert(
                 ids=[row.id for row in part],
                 embeddings=batch.vectors[start : start + size],
                 documents=[row.text for row in part],
@@ -246,10 +195,10 @@ class ChromaStore:
         self._write_ledger([state for state in batch.sources if state.complete])
 
     def _write_ledger(self, states: Sequence[SourceState]) -> None:
-        size = self._client.get_max_batch_size()
+        size = self._collections.most_at_once
         for start in range(0, len(states), size):
             part = states[start : start + size]
-            self._ledger.upsert(
+            self._collections.ledger.upsert(
                 ids=[state.source for state in part],
                 embeddings=[_NO_VECTOR] * len(part),
                 metadatas=[
@@ -260,41 +209,19 @@ class ChromaStore:
     def _remove(self, source: str) -> None:
         self._write_ledger([SourceState(source, "", None)])
         self._delete(list(self.chunks_of(source)))
-        self._ledger.delete(ids=[source])
+        self._collections.ledger.delete(ids=[source])
 
     def _delete(self, ids: list[str]) -> None:
-        for start in range(0, len(ids), _PAGE):
-            self._rows.delete(ids=ids[start : start + _PAGE])
-
-    def _swap(self) -> None:
-        self._rows.modify(metadata={**self._rows.metadata, "whole": True})
-        self._recover()
-
-    def _recover(self) -> None:
-        """Finish a replacement that is whole, drop one that is not. Safe to stop anywhere and to run again."""
-        names = self._names
-        new = self._get(names.new)
-        if new is not None and new.metadata.get("whole"):
-            self._drop(names.rows)
-            if self._get(names.new_ledger) is not None:
-                self._drop(names.ledger)
-                self._get(names.new_ledger).modify(name=names.ledger)
-            new.modify(name=names.rows, metadata={k: v for k, v in new.metadata.items() if k != "whole"})
-        else:
-            self._drop(names.new)
-            self._drop(names.new_ledger)
-        self._rows = self._ledger = None
-
-    def _drop(self, name: str) -> None:
-        if self._get(name) is not None:
-            self._client.delete_collection(name)
+        for start in range(0, len(ids), PAGE):
+            self._collections.rows.delete(ids=ids[start : start + PAGE])
 
     def _search_exactly(self, vector: Float32, k: int) -> list[Hit]:
         best: list[Hit] = []
         with self._translated():
-            for ids, metadatas, vectors, texts in _vector_pages(self._rows):
-                scores = np.asarray(vectors, np.float32) @ vector
-                best += [_hit(i, float(s), t, m) for i, s, t, m in zip(ids, scores, texts, metadatas, strict=True)]
+            for page in pages(self._collections.rows, ["metadatas", "documents", "embeddings"]):
+                scores = (np.asarray(page["embeddings"], np.float32) @ vector).tolist()
+                columns = zip(page["ids"], scores, page["documents"], page["metadatas"], strict=True)
+                best += [_hit(id_, score, text, metadata) for id_, score, text, metadata in columns]
                 best = sorted(best, key=lambda hit: -hit.score)[:k]
         return best
 
@@ -306,32 +233,14 @@ class ChromaStore:
         except StoreError:
             raise
         except Exception as error:
-            meaning = meaning_of(error)
+            meaning = meaning_of(error, free_bytes=self._free_bytes())
             raise StoreError(meaning.code, f"{self._place}: {error}", hint=meaning.hint) from error
 
-    def _failed(self, message: str) -> StoreError:
-        return StoreError(StoreCode.STORE_FAILED, f"{self._place}: {message}.")
-
-
-class _Names:
-    """Names of the collections of one table."""
-
-    def __init__(self, table: str) -> None:
-        self.rows, self.ledger = table, f"{table}-sources"
-        self.new, self.new_ledger = f"{table}-new", f"{table}-new-sources"
-
-
-def _space_of(collection: Any, place: str) -> Space:
-    metadata = collection.metadata or {}
-    try:
-        check_layout(metadata["layout"], place)
-        return Space(metadata["dim"], metadata["fingerprint"], metadata["model"])
-    except KeyError as error:
-        raise StoreError(
-            StoreCode.STORE_SCHEMA_MISMATCH,
-            f"{place}: wanted a collection that an ingest made, found one without {error}.",
-            hint="Name another table with ?table=NAME.",
-        ) from error
+    def _free_bytes(self) -> int | None:
+        try:
+            return shutil.disk_usage(self._folder).free if self._folder is not None else None
+        except OSError:
+            return None
 
 
 def _metadata_of(row: Row) -> dict[str, Any]:
@@ -346,23 +255,3 @@ def _hit(id_: str, score: float, text: str | None, metadata: dict[str, Any]) -> 
 def _state_of(source: str, metadata: dict[str, Any]) -> SourceState:
     chunks = metadata["chunks"]
     return SourceState(source, metadata["source_hash"], None if chunks == _PARTIAL else chunks)
-
-
-def _pages(collection: Any, where: dict[str, Any] | None = None) -> Iterator[tuple[list[str], list[dict[str, Any]]]]:
-    offset = 0
-    while True:
-        page = collection.get(where=where, limit=_PAGE, offset=offset, include=["metadatas"])
-        if not page["ids"]:
-            return
-        yield page["ids"], page["metadatas"]
-        offset += len(page["ids"])
-
-
-def _vector_pages(collection: Any) -> Iterator[tuple[list[str], list[dict[str, Any]], Any, list[str]]]:
-    offset = 0
-    while True:
-        page = collection.get(limit=_PAGE, offset=offset, include=["metadatas", "embeddings", "documents"])
-        if not page["ids"]:
-            return
-        yield page["ids"], page["metadatas"], page["embeddings"], page["documents"]
-        offset += len(page["ids"])

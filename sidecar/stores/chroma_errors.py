@@ -56,13 +56,24 @@ _BY_TYPE = {
     "PermissionError": StoreCode.STORE_READ_ONLY,
     "NotADirectoryError": StoreCode.STORE_UNREACHABLE,
     "FileNotFoundError": StoreCode.STORE_UNREACHABLE,
+    "FileExistsError": StoreCode.STORE_UNREACHABLE,  # a file where the folder should be
 }
 
 
-def meaning_of(error: BaseException) -> Meaning:
-    """Return what ``error``, raised by the client or below it, means."""
+#: With less room than this, an error that says nothing else is the full disk's.
+_LITTLE_BYTES = 4 << 20
+
+
+def meaning_of(error: BaseException, *, free_bytes: int | None = None) -> Meaning:
+    """Return what ``error``, raised by the client or below it, means.
+
+    ``free_bytes``: room on the folder's disk; Chroma drops the cause of a failed compaction.
+    """
     text = f"{type(error).__name__}: {error}".lower()
     for words, code, hint in _BY_WORDS:
         if any(word in text for word in words):
             return Meaning(code, hint)
-    return Meaning(_BY_TYPE.get(type(error).__name__, StoreCode.STORE_FAILED), "")
+    code = _BY_TYPE.get(type(error).__name__, StoreCode.STORE_FAILED)
+    if code is StoreCode.STORE_FAILED and free_bytes is not None and free_bytes < _LITTLE_BYTES:
+        return Meaning(StoreCode.STORE_DISK_FULL, "Free space on the disk.")
+    return Meaning(code, "")

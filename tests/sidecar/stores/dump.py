@@ -71,8 +71,10 @@ def _chroma(url: StoreUrl) -> Dump:
     chromadb = pytest.importorskip("chromadb")
     settings = chromadb.config.Settings(anonymized_telemetry=False)
     client = chromadb.PersistentClient(url.location, settings=settings)
-    names = {collection.name for collection in client.list_collections()}
-    name = url.table if url.table in names else f"{url.table}-new"  # the swap at its end was cut short
+    collections = client.list_collections()
+    names = {collection.name for collection in collections}
+    whole = {collection.name for collection in collections if (collection.metadata or {}).get("whole")}
+    name = f"{url.table}-new" if f"{url.table}-new" in whole else url.table  # a swap that was cut short
     ledger_name = f"{name}-sources" if f"{name}-sources" in names else f"{url.table}-sources"
     found = client.get_collection(name).get(include=["metadatas", "documents", "embeddings"])
     rows = {}
