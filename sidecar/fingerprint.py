@@ -61,14 +61,11 @@ def fingerprint(
     return _digest_of(parts)[:_LENGTH]
 
 
-def identity(folder: Path, memo: Memo, weights: Checkpoint | None = None) -> str:
-    """Return the hash of what a folder's model computes, precision and limits aside.
-
-    ``weights``: the encoder's, where the caller has them open already.
-    """
+def identity(folder: Path, memo: Memo) -> str:
+    """Return the hash of what a folder's model computes, precision and limits aside."""
     if (folder / MANIFEST).is_file():
         return read_manifest(folder).identity
-    return memo.digest("identity", _files(folder), lambda: _identity(folder, weights))
+    return memo.digest("identity", _files(folder), lambda: _identity(folder))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -84,7 +81,7 @@ def default_cache_dir() -> Path:
     return platformdirs.user_cache_path("embedding-sidecar", appauthor=False)
 
 
-def _identity(folder: Path, weights: Checkpoint | None) -> str:
+def _identity(folder: Path) -> str:
     try:
         pipeline = read_pipeline(folder)
         shape = read_shape(pipeline.config)
@@ -93,7 +90,7 @@ def _identity(folder: Path, weights: Checkpoint | None) -> str:
         described = _described_unknown(folder)
     encoder = transformer_folder(folder)
     tokenizer = _tokenizer(encoder)
-    return _digest_of({"model": described, "tokenizer": tokenizer, "weights": dict(_weights(folder, weights))})
+    return _digest_of({"model": described, "tokenizer": tokenizer, "weights": dict(_weights(folder))})
 
 
 def _described(pipeline: Pipeline, shape: Shape) -> dict[str, Any]:
@@ -134,14 +131,14 @@ def _tokenizer(encoder: Path) -> str:
     return _digest_of({name: value for name, value in content.items() if name not in _BATCH_SETTINGS})
 
 
-def _weights(folder: Path, opened: Checkpoint | None) -> Iterator[tuple[str, str]]:
+def _weights(folder: Path) -> Iterator[tuple[str, str]]:
     """Yield the digest of every tensor that takes part, under its one name, in every folder of the model."""
     modules = read_modules(folder)
     places = [module.path for module in modules] or [""]
     for number, place in enumerate(places):
         root = folder / place
         if has_weights(root):
-            weights = opened if opened is not None and number == 0 else Checkpoint(root)
+            weights = Checkpoint(root)
             for name in weights:
                 yield from _tensor(f"{number}.", name, weights)
         elif number == 0:

@@ -1,6 +1,6 @@
 """The fast engine: a prepared model on the processor, without torch.
 
-One compiled graph, one infer request, all threads inside it. Precision is
+Compiled graphs, one infer request each, all threads inside it. Precision is
 always stated: left alone, the library takes bfloat16 wherever the processor
 has it.
 """
@@ -8,32 +8,39 @@ has it.
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from preflight.wire import ErrorCode, EventType
 from sidecar.engines.base import Encoded, Float32, ModelCard, TokenIds
-from sidecar.engines.packing import Inputs, Packer, Vocabulary
+from sidecar.engines.packing import Inputs, Packer
 from sidecar.engines.padding import Padder
 from sidecar.engines.tokens import TOKENIZER_FILE, Tokenizer
 from sidecar.failures import Failure
 from sidecar.fingerprint import fingerprint
-from sidecar.models.metadata import read_prompts
+from sidecar.models.metadata import allows_dimensions, read_prompts
 from sidecar.planner import PACKED, PADDED, Policy, buckets_for
-from sidecar.prepare.checkpoint import corrupt
+from sidecar.prepare.checkpoint import Checkpoint, corrupt
+from sidecar.prepare.families import WORDS, UnsupportedError
 from sidecar.prepare.library import openvino
-from sidecar.prepare.manifest import VOCABULARY, Layout
-from sidecar.prepare.preparation import Prepared, ensure
-from sidecar.prepare.verify import verify
+from sidecar.prepare.making import conversion_failed
+from sidecar.prepare.preparation import Built, Exported, ensure
+from sidecar.prepare.shipped import complete
+from sidecar.prepare.verify import is_verified, verify
 
 log = logging.getLogger(__name__)
 
 Report = Callable[[EventType, Mapping[str, Any]], None]
 
 _DEVICE = "CPU"
+
+#: How often the pages of weights that were read are given back while the engine compiles.
+_DROP_EVERY_S = 0.01
 
 
 class _Packs(Protocol):
@@ -44,10 +51,12 @@ class _Packs(Protocol):
 
 
 class OpenVINOEngine:
-    """A compiled graph with its tokenizer."""
+    """Compiled graphs, run one after the other, with their tokenizer."""
 
-    def __init__(self, request: Any, packer: _Packs, tokenizer: Tokenizer, card: ModelCard, policy: Policy) -> None:
-        self._request = request
+    def __init__(
+        self, requests: Sequence[Any], packer: _Packs, tokenizer: Tokenizer, card: ModelCard, policy: Policy
+    ) -> None:
+        self._requests = [(request, _input_names(request)) for request in requests]
         self._packer = packer
         self._tokenizer = tokenizer
         self.card = card
@@ -60,13 +69,30 @@ class OpenVINOEngine:
 
     def infer(self, batch: Sequence[TokenIds]) -> Float32:
         """Embed one micro-batch, shape ``(len(batch), dim)``. Raises ``RuntimeError``, ``IndexError``."""
-        outputs = self._request.infer(self._packer.pack(batch), share_inputs=True, share_outputs=True)
-        rows: Float32 = outputs[0][: len(batch)]
-        return rows.copy()  # the buffer is the next micro-batch's
+        steps = self.infer_in_steps(batch)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                rows: Float32 = done.value
+                return rows
+
+    def infer_in_steps(self, batch: Sequence[TokenIds]) -> Generator[None, None, Float32]:
+        """Embed one micro-batch, yielding between stages; another may be embedded whole while it waits there."""
+        inputs = self._packer.pack(batch)
+        for stage, (request, names) in enumerate(self._requests):
+            if stage:
+                yield
+            given = {name: inputs[name] for name in names}
+            outputs = request.infer(given, share_inputs=True, share_outputs=True)
+            inputs["states"] = outputs[0].copy()  # the buffer is the next micro-batch's
+        rows: Float32 = inputs["states"][: len(batch)]
+        return rows
 
     def close(self) -> None:
-        """Free the graph and the mapped files."""
-        self._request = self._packer = None  # type: ignore[assignment]
+        """Free graphs and mapped files."""
+        self._requests = []
+        self._packer = None  # type: ignore[assignment]
 
 
 def load(
@@ -82,117 +108,158 @@ def load(
 
     ``precision``: ``f32``, ``bf16``, or ``auto`` for bf16 where the processor
     has it; where it has not, ``bf16`` is served as f32 and the card says so.
-    Raises ``Failure``: MODEL_CONVERSION_FAILED, MODEL_CORRUPT,
-    MODEL_PARITY_FAILED, EMBEDDER_INIT_FAILED.
+    ``report`` hears ``conversion_started`` and ``conversion_finished`` when
+    there is something to do for the first time. Raises ``Failure``:
+    MODEL_CONVERSION_FAILED, MODEL_CORRUPT, MODEL_PARITY_FAILED,
+    EMBEDDER_INIT_FAILED.
     """
-    prepared = ensure(folder, model_id, cache_dir, report)
-    engine = open_prepared(prepared, model_id, precision, threads, cache_dir)
+    began: list[float] = []
+
+    def begin() -> None:
+        if not began:
+            began.append(time.monotonic())
+            report(EventType.CONVERSION_STARTED, {"model": model_id, "engine": "openvino"})
+
+    prepared = ensure(folder, model_id, cache_dir, begin)
+    engine = _open(prepared, folder, model_id, precision, threads, cache_dir)
+    if not is_verified(engine, prepared, cache_dir):
+        begin()
     parity = verify(engine, prepared, cache_dir)
     engine.card = replace(engine.card, parity=parity)
-    if prepared.began is not None:
-        seconds = round(time.monotonic() - prepared.began, 3)
+    if began:
+        seconds = round(time.monotonic() - began[0], 3)
         report(EventType.CONVERSION_FINISHED, {"seconds": seconds, "min_cosine": parity.min_cosine})
     return engine
 
 
-def open_prepared(prepared: Prepared, model_id: str, precision: str, threads: int, cache_dir: Path) -> OpenVINOEngine:
-    core = _core()
-    actual = _precision(core, precision)
-    graph = _read(core, prepared)
-    manifest = prepared.manifest
-    tokenizer = Tokenizer(prepared.folder / TOKENIZER_FILE, manifest.max_tokens, lowercase=manifest.lowercase)
-    packer = _packer(prepared, graph, tokenizer)
-    request = _compile(core, graph, actual, threads)
-    prompts = read_prompts(prepared.folder).named
+def _open(
+    prepared: Built | Exported, folder: Path, model_id: str, precision: str, threads: int, cache_dir: Path
+) -> OpenVINOEngine:
+    compiler = _Compiler(precision, threads)
+    parts = _open_built(prepared, compiler) if isinstance(prepared, Built) else _open_exported(prepared, compiler)
+    requests, packer, tokenizer, limit, policy = parts
+    prompts = read_prompts(folder).named
     card = ModelCard(
         model_id=model_id,
-        dim=graph.outputs[0].get_partial_shape()[1].get_length(),
-        max_tokens=manifest.max_tokens,
+        dim=requests[-1].model_outputs[0].get_partial_shape()[1].get_length(),
+        max_tokens=limit,
         engine="openvino",
         device="cpu",
-        precision=actual,
+        precision=compiler.precision,
         fingerprint=fingerprint(
-            prepared.source,
-            max_tokens=manifest.max_tokens,
-            prompts=prompts,
-            precision_class=actual,
-            cache_dir=cache_dir,
+            folder, max_tokens=limit, prompts=prompts, precision_class=compiler.precision, cache_dir=cache_dir
         ),
         prompts=prompts,
-        dimensions_allowed=manifest.dimensions_allowed,
+        dimensions_allowed=allows_dimensions(folder),
     )
-    policy = PACKED if manifest.layout is Layout.PACKED else PADDED
-    return OpenVINOEngine(request, packer, tokenizer, card, policy)
+    return OpenVINOEngine(requests, packer, tokenizer, card, policy)
 
 
-def _core() -> Any:
-    try:
-        return openvino().Core()
-    except ImportError as error:
-        raise Failure(
-            ErrorCode.EMBEDDER_INIT_FAILED,
-            f"The openvino engine needs the package openvino: {error}.",
-            hint="Run: python3 -m supervisor setup",
-            details={"engine": "openvino", "wanted": "openvino", "found": None},
-        ) from error
+_Parts = tuple[list[Any], _Packs, Tokenizer, int, Policy]
 
 
-def _precision(core: Any, wanted: str) -> str:
-    """Return ``f32`` or ``bf16``, what is computed in."""
-    has_bf16 = "BF16" in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
-    if wanted == "bf16" and not has_bf16:
-        log.warning("this processor does not compute in bf16; serving in f32")
-    return "bf16" if wanted in {"bf16", "auto"} and has_bf16 else "f32"
+def _open_built(prepared: Built, compiler: _Compiler) -> _Parts:
+    native, plan = prepared.native, prepared.native.plan
+    path = native.pipeline.encoder / TOKENIZER_FILE
+    tokenizer = Tokenizer(path, native.max_tokens, lowercase=native.pipeline.lowercase)
+    known = native.weights.shape(native.prefix + WORDS)[0]
+    if tokenizer.vocabulary_size > known:
+        raise corrupt(path, f"ids below {known}, for which the model has vectors", f"{tokenizer.vocabulary_size} ids")
+    with _few_pages(prepared.weights):
+        requests = compiler.build(lambda: native.build(prepared.weights, fused=compiler.precision == "bf16"))
+    packer = Packer(
+        native.weights,
+        native.prefix + WORDS,
+        buckets_for(native.max_tokens),
+        pooling=plan.weighted,
+        padding_id=native.shape.padding_id,
+        relative_buckets=native.shape.relative_buckets if native.shape.family.relative_bias else None,
+    )
+    return requests, packer, tokenizer, native.max_tokens, PACKED
 
 
-def _read(core: Any, prepared: Prepared) -> Any:
-    path = prepared.graph
-    try:
-        return prepared.complete(core.read_model(str(path)))
-    except RuntimeError as error:
-        raise Failure(
-            ErrorCode.MODEL_CONVERSION_FAILED,
-            f"{path.name}: wanted a graph that this OpenVINO reads, found: {str(error)[:1000]}",
-            hint="Prepare the model again from its weights, with this version.",
-            details={"file": str(path), "wanted": "a readable graph", "found": str(error)[:500]},
-        ) from error
-
-
-def _packer(prepared: Prepared, graph: Any, tokenizer: Tokenizer) -> _Packs:
+def _open_exported(prepared: Exported, compiler: _Compiler) -> _Parts:
     manifest = prepared.manifest
+    tokenizer = Tokenizer(prepared.folder / TOKENIZER_FILE, manifest.max_tokens, lowercase=manifest.lowercase)
+    requests = compiler.build(lambda: [compiler.read(prepared)])
     buckets = buckets_for(manifest.max_tokens)
-    if manifest.layout is Layout.PADDED:
-        names = frozenset(name for node in graph.inputs for name in node.get_names())
-        return Padder(buckets, names, padding_id=manifest.padding_id or 0)
-    vocabulary = Vocabulary(prepared.folder / VOCABULARY, manifest.hidden)
-    _require_known_ids(prepared.folder / TOKENIZER_FILE, tokenizer, len(vocabulary))
-    return Packer(
-        vocabulary,
-        buckets,
-        pooling=manifest.pooling,
-        padding_id=manifest.padding_id,
-        relative_buckets=manifest.relative_buckets,
-    )
+    packer = Padder(buckets, frozenset(_input_names(requests[0])), padding_id=manifest.padding_id or 0)
+    return requests, packer, tokenizer, manifest.max_tokens, PADDED
 
 
-def _require_known_ids(path: Path, tokenizer: Tokenizer, rows: int) -> None:
-    """Raise ``Failure`` (MODEL_CORRUPT) for a tokenizer that makes ids which the model has no vector for."""
-    if tokenizer.vocabulary_size > rows:
-        raise corrupt(path, f"ids below {rows}, for which the model has vectors", f"{tokenizer.vocabulary_size} ids")
+def _input_names(request: Any) -> list[str]:
+    return [node.get_any_name() for node in request.model_inputs]
 
 
-def _compile(core: Any, graph: Any, precision: str, threads: int) -> Any:
-    options = {
-        "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
-    }
+@contextmanager
+def _few_pages(weights: Checkpoint) -> Iterator[None]:
+    """Keep the process small while all weights are read once: without this they count twice for a moment."""
+    done = threading.Event()
+
+    def drop() -> None:
+        while not done.wait(_DROP_EVERY_S):
+            weights.drop_pages()
+
+    thread = threading.Thread(target=drop, name="pages", daemon=True)
+    thread.start()
     try:
-        return core.compile_model(graph, _DEVICE, options).create_infer_request()
-    except RuntimeError as error:
-        raise Failure(
-            ErrorCode.EMBEDDER_INIT_FAILED,
-            f"OpenVINO cannot compile the model: {str(error)[:1000]}",
-            hint="Use --engine torch with this model.",
-            details={"engine": "openvino", "wanted": "a compiled model", "found": str(error)[:500]},
-        ) from error
+        yield
+    finally:
+        done.set()
+        thread.join()
+        weights.drop_pages()
+
+
+class _Compiler:
+    """The library's core with the options of this engine; ``precision`` is what is computed in."""
+
+    def __init__(self, precision: str, threads: int) -> None:
+        try:
+            self._core = openvino().Core()
+        except ImportError as error:
+            raise Failure(
+                ErrorCode.EMBEDDER_INIT_FAILED,
+                f"The openvino engine needs the package openvino: {error}.",
+                hint="Run: python3 -m supervisor setup",
+                details={"engine": "openvino", "wanted": "openvino", "found": None},
+            ) from error
+        self.precision = self._actual(precision)
+        self._options = {
+            "INFERENCE_PRECISION_HINT": self.precision,
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+        }
+
+    def _actual(self, wanted: str) -> str:
+        has_bf16 = "BF16" in self._core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+        if wanted == "bf16" and not has_bf16:
+            log.warning("this processor does not compute in bf16; serving in f32")
+        return "bf16" if wanted in {"bf16", "auto"} and has_bf16 else "f32"
+
+    def build(self, graphs: Callable[[], Sequence[Any]]) -> list[Any]:
+        """Return an infer request for each graph. Raises ``Failure`` (EMBEDDER_INIT_FAILED)."""
+        try:
+            compiled = [self._core.compile_model(graph, _DEVICE, self._options) for graph in graphs()]
+            return [one.create_infer_request() for one in compiled]
+        except RuntimeError as error:
+            raise Failure(
+                ErrorCode.EMBEDDER_INIT_FAILED,
+                f"OpenVINO cannot compile the model: {str(error)[:1000]}",
+                hint="Use --engine torch with this model.",
+                details={"engine": "openvino", "wanted": "a compiled model", "found": str(error)[:500]},
+            ) from error
+
+    def read(self, prepared: Exported) -> Any:
+        """Return a graph from disk, with rows as its one output. Raises ``Failure`` (MODEL_CONVERSION_FAILED)."""
+        try:
+            graph = self._core.read_model(str(prepared.graph))
+            return complete(graph, prepared.folder) if prepared.is_foreign else graph
+        except UnsupportedError as error:
+            raise conversion_failed(prepared.manifest.model_id, "an encoder's graph", str(error)) from error
+        except RuntimeError as error:
+            raise Failure(
+                ErrorCode.MODEL_CONVERSION_FAILED,
+                f"{prepared.graph.name}: wanted a graph that this OpenVINO reads, found: {str(error)[:1000]}",
+                hint="Prepare the model again from its weights, with this version.",
+                details={"file": str(prepared.graph), "wanted": "a readable graph", "found": str(error)[:500]},
+            ) from error

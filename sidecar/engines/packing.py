@@ -7,9 +7,7 @@ engine keeps buffers and compiled kernels for every shape it has seen.
 from __future__ import annotations
 
 import math
-import mmap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ import numpy.typing as npt
 
 from sidecar.engines.base import Float32, TokenIds
 from sidecar.planner import Buckets
+from sidecar.prepare.checkpoint import Checkpoint
 
 #: Tokens are packed up to a multiple of this.
 TOKEN_STEP = 16
@@ -27,57 +26,34 @@ _MASKED = np.float32(-1e9)
 #: Distances from which the relative bias no longer tells tokens apart, as MPNet has it.
 _MAX_DISTANCE = 128
 
-#: After so many looked-up rows the mapping's pages are given back; the system's page cache keeps them.
+#: After so many looked-up word vectors the pages they lie in are given back; the system's cache keeps them.
 _ROWS_KEPT = 2_048
 
 Inputs = dict[str, npt.NDArray[Any]]
 
 
-class Vocabulary:
-    """The table of word vectors, float16 on disk, mapped and not loaded.
-
-    It is most of a multilingual model, and a micro-batch reads a few hundred
-    rows of it.
-    """
-
-    def __init__(self, path: Path, hidden: int) -> None:
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self.hidden = hidden
-        self._table = np.frombuffer(self._map, np.float16).reshape(-1, hidden)
-        self._looked_up = 0
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def rows(self, ids: TokenIds) -> Float32:
-        """Return the vectors of ``ids``, shape ``(len(ids), hidden)``. Raises ``IndexError`` for an unknown id."""
-        rows = self._table[ids].astype(np.float32)
-        self._looked_up += len(ids)
-        if self._looked_up > _ROWS_KEPT and hasattr(self._map, "madvise"):
-            self._looked_up = 0
-            self._map.madvise(mmap.MADV_DONTNEED)
-        return rows
-
-    def close(self) -> None:
-        """Let go of the file; rows that were returned stay valid."""
-        del self._table
-        self._map.close()
-
-
 class Packer:
-    """Makes graph inputs from token ids. ``pooling``: modes in the order of their rows, without ``max``."""
+    """Makes graph inputs from token ids.
+
+    Word vectors, ``words`` in ``weights``, stay in the file: they are most of a
+    multilingual model, and a micro-batch reads a few hundred of them.
+    ``pooling``: the modes that take weights, in order.
+    """
 
     def __init__(
         self,
-        vocabulary: Vocabulary,
+        weights: Checkpoint,
+        words: str,
         buckets: Buckets,
         *,
         pooling: Sequence[str],
         padding_id: int | None = None,
         relative_buckets: int | None = None,
     ) -> None:
-        self._vocabulary = vocabulary
+        self._weights = weights
+        self._words = words
+        self._hidden = weights.shape(words)[1]
+        self._looked_up = 0
         self._buckets = buckets
         self._pooling = tuple(pooling)
         self._padding_id = padding_id
@@ -94,14 +70,14 @@ class Packer:
         inside = np.zeros((texts, width), np.bool_)
         inside[: len(batch)] = places < lengths[:, None]
         inputs: Inputs = {
-            "words": np.zeros((tokens, self._vocabulary.hidden), np.float32),
+            "words": np.zeros((tokens, self._hidden), np.float32),
             "positions": np.zeros(tokens, np.int32),
             "spread": np.where(inside, starts[:, None] + places, starts[:, None]),
             "mask": np.where(inside, np.float32(0), _MASKED)[:, None, None, :],
             "collect": np.zeros(tokens, np.int32),
         }
         count = int(lengths.sum())
-        inputs["words"][:count] = self._vocabulary.rows(np.concatenate(batch))
+        inputs["words"][:count] = self._vectors(np.concatenate(batch))
         inputs["positions"][:count] = self._positions(batch)
         inputs["collect"][:count] = np.flatnonzero(inside)
         if self._pooling:
@@ -109,6 +85,14 @@ class Packer:
         if self._distances is not None:
             inputs["buckets"] = np.ascontiguousarray(self._distances[:width, :width])
         return inputs
+
+    def _vectors(self, ids: TokenIds) -> Float32:
+        vectors = self._weights.rows(self._words, ids)
+        self._looked_up += len(ids)
+        if self._looked_up > _ROWS_KEPT:
+            self._looked_up = 0
+            self._weights.drop_pages()
+        return vectors
 
     def _positions(self, batch: Sequence[TokenIds]) -> TokenIds:
         if self._padding_id is None:

@@ -1,4 +1,4 @@
-"""Work that needs torch, or much memory, in a short-lived process of its own.
+"""Work that needs torch, in a short-lived process of its own.
 
 A new process, never a fork: the one that serves has threads by then. It tells
 its outcome as one JSON line on standard output.
@@ -78,7 +78,7 @@ def _carry_out(task: str, arguments: Sequence[str]) -> None:
 
         write_reference(Path(arguments[0]), Path(arguments[1]))
         return
-    from sidecar.prepare.making import make
+    from sidecar.prepare.making import make_exported
 
     source, destination, model_id, identity = arguments
-    make(task, Path(source), Path(destination), model_id, identity)
+    make_exported(Path(source), Path(destination), model_id, identity)

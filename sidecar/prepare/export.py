@@ -8,15 +8,15 @@ memory for the time of the export.
 from __future__ import annotations
 
 import importlib
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
 
-from sidecar.models.metadata import allows_dimensions, transformer_folder
+from sidecar.models.metadata import CARD_FILE, PROMPTS_FILE, transformer_folder
 from sidecar.prepare.families import UnsupportedError
 from sidecar.prepare.library import openvino
-from sidecar.prepare.manifest import FOLDER, GRAPH, Layout, Manifest
-from sidecar.prepare.native import copy_descriptions
+from sidecar.prepare.manifest import FOLDER, GRAPH, Kind, Manifest
 
 #: Most tokens where the model knows no limit.
 _MOST_TOKENS = 8_192
@@ -39,14 +39,15 @@ def write_exported(source: Path, destination: Path, model_id: str, identity: str
     limit = int(min(model.max_seq_length or _MOST_TOKENS, _MOST_TOKENS))
     (destination / FOLDER).mkdir()
     openvino().save_model(graph, str(destination / GRAPH), compress_to_fp16=True)
-    copy_descriptions(source, encoder, destination)
+    for path in (encoder / "config.json", encoder / "tokenizer.json", source / PROMPTS_FILE, source / CARD_FILE):
+        if path.is_file():
+            shutil.copyfile(path, destination / path.name)
     return Manifest(
         model_id=model_id,
         identity=identity,
-        layout=Layout.PADDED,
+        kind=Kind.GRAPH,
         max_tokens=limit,
         padding_id=model[0].tokenizer.pad_token_id,
-        dimensions_allowed=allows_dimensions(source),
     )
 
 

@@ -1,7 +1,8 @@
-"""Makes a prepared folder from a model folder, one of two ways."""
+"""Makes prepared folders from model folders, whole or not at all."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from preflight.wire import ErrorCode
@@ -9,38 +10,38 @@ from sidecar.failures import Failure
 from sidecar.prepare.families import UnsupportedError
 from sidecar.prepare.library import openvino
 from sidecar.prepare.manifest import GRAPH, Manifest
-from sidecar.prepare.native import Native, open_native, write_native
+from sidecar.prepare.native import Native, write_converted, write_expanded
 from sidecar.prepare.store import publish
 
-#: Built straight from the checkpoint, without torch.
-NATIVE = "native"
-#: Exported by torch from the complete pipeline.
-EXPORT = "export"
+
+def make_expanded(native: Native, destination: Path, model_id: str, identity: str) -> Manifest:
+    """Publish the encoder's weights as float32. Raises ``Failure`` (MODEL_CONVERSION_FAILED, MODEL_CORRUPT)."""
+    return _publish(destination, model_id, lambda folder: write_expanded(native, folder, model_id, identity))
 
 
-def make(
-    way: str, source: Path, destination: Path, model_id: str, identity: str, native: Native | None = None
-) -> Manifest:
-    """Prepare ``source`` and publish it as ``destination``; return its manifest.
+def make_converted(native: Native, destination: Path, model_id: str, identity: str) -> Manifest:
+    """Publish the whole model with float16 weights. Raises as ``make_expanded`` does."""
+    return _publish(destination, model_id, lambda folder: write_converted(native, folder, model_id, identity))
 
-    ``native``: the model where the caller has it open. Raises ``Failure``
-    (MODEL_CONVERSION_FAILED, MODEL_CORRUPT); then ``destination`` is as it was.
-    """
+
+def make_exported(source: Path, destination: Path, model_id: str, identity: str) -> Manifest:
+    """Publish a graph that torch exports; loads torch into this process. Raises as ``make_expanded`` does."""
+    from sidecar.prepare.export import write_exported
 
     def fill(folder: Path) -> Manifest:
-        if way == NATIVE:
-            manifest = write_native(native or open_native(source), folder, model_id, identity)
-        else:
-            from sidecar.prepare.export import write_exported
-
-            manifest = write_exported(source, folder, model_id, identity)
-        _read_back(folder)
+        manifest = write_exported(source, folder, model_id, identity)
+        # The library that writes the graph does not say when the disk was full.
+        openvino().Core().read_model(str(folder / GRAPH))
         return manifest
 
+    return _publish(destination, model_id, fill)
+
+
+def _publish(destination: Path, model_id: str, fill: Callable[[Path], Manifest]) -> Manifest:
     try:
         return publish(destination, fill)
     except UnsupportedError as error:
-        raise conversion_failed(model_id, "a model of a known family", str(error)) from error
+        raise conversion_failed(model_id, "a model that can be prepared", str(error)) from error
     except OSError as error:
         raise conversion_failed(model_id, f"to write {destination}", error.strerror or str(error)) from error
     except RuntimeError as error:  # what openvino raises, for whatever reason
@@ -55,8 +56,3 @@ def conversion_failed(model_id: str, wanted: str, found: str) -> Failure:
         hint="Check the disk's free space and rights, or use --engine torch.",
         details={"wanted": wanted, "found": found},
     )
-
-
-def _read_back(folder: Path) -> None:
-    """Read the graph once: the library that writes it does not say when the disk was full."""
-    openvino().Core().read_model(str(folder / GRAPH))

@@ -1,9 +1,9 @@
-"""What a prepared model folder says of itself.
+"""What a prepared model folder says of itself, in ``prepared.json``.
 
-config.json, tokenizer.json, config_sentence_transformers.json   as in the source
-openvino/openvino_model.xml, openvino_model.bin                  the graph, weights float16
-openvino/vocabulary.f16                                          word vectors of a packed graph
-openvino/prepared.json                                           this
+Two kinds. A *checkpoint* is a model folder as any other, its weights float16:
+the graph is built from it in a tenth of a second. A *graph* holds
+``openvino/openvino_model.xml`` and ``.bin``, for models that only torch's
+exporter understands. Both serve without torch.
 """
 
 from __future__ import annotations
@@ -13,51 +13,39 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from sidecar.prepare.checkpoint import corrupt
 
+MANIFEST = "prepared.json"
 FOLDER = "openvino"
-MANIFEST = f"{FOLDER}/prepared.json"
 GRAPH = f"{FOLDER}/openvino_model.xml"
-GRAPH_WEIGHTS = f"{FOLDER}/openvino_model.bin"
-VOCABULARY = f"{FOLDER}/vocabulary.f16"
 
 #: Raised when a folder of the old format would be served wrongly.
 FORMAT = 1
 
 
-class Layout(StrEnum):
-    """How a graph takes its texts."""
+class Kind(StrEnum):
+    """What of a prepared folder is served."""
 
-    #: Tokens behind one another (``graph``).
-    PACKED = "packed"
-    #: ``input_ids`` and ``attention_mask`` of shape (texts, width).
-    PADDED = "padded"
+    CHECKPOINT = "checkpoint"
+    GRAPH = "graph"
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything that serving needs to know beside the graph."""
+    """Everything that serving needs to know beside the files themselves."""
 
     model_id: str
     #: Hash of what the model computes (``fingerprint.identity``).
     identity: str
-    layout: Layout
+    kind: Kind
     max_tokens: int
-    #: Pooling modes that a packed graph takes weights for, in order.
-    pooling: tuple[str, ...] = ()
-    hidden: int = 0
     padding_id: int | None = None
-    relative_buckets: int | None = None
     lowercase: bool = False
-    dimensions_allowed: bool = False
     #: The engine that wrote the graph, for the record.
     openvino: str = ""
     #: SHA-256 of each other file, by its path within the folder.
     files: Mapping[str, str] = field(default_factory=dict)
-    #: How the vectors were compared when the folder was made.
-    parity: Mapping[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -75,8 +63,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise ValueError(f"format {content['format']}")
         known = {one.name for one in fields(Manifest)}
         values = {name: value for name, value in content.items() if name in known}
-        values["layout"] = Layout(values["layout"])
-        values["pooling"] = tuple(values["pooling"])
+        values["kind"] = Kind(values["kind"])
         return Manifest(**values)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise corrupt(path, f"the description of a prepared model, format {FORMAT}", error) from error

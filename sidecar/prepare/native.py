@@ -1,30 +1,35 @@
-"""A checkpoint of a known family to a prepared folder, without torch."""
+"""Checkpoints of the known families, served straight from their own weights, without torch."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import Any
 
-from sidecar.models.metadata import PROMPTS_FILE, allows_dimensions
-from sidecar.prepare.checkpoint import Checkpoint, has_weights
+import numpy as np
+
+from preflight.wire import ErrorCode
+from sidecar.failures import Failure
+from sidecar.models.metadata import read_modules
+from sidecar.prepare.checkpoint import WEIGHTS_FILE, Array, Checkpoint, has_weights, write_tensors
 from sidecar.prepare.families import WORDS, Shape, UnsupportedError, read_shape
-from sidecar.prepare.graph import Encoder, require_finite
-from sidecar.prepare.library import openvino
-from sidecar.prepare.manifest import FOLDER, GRAPH, VOCABULARY, Layout, Manifest
-from sidecar.prepare.pipeline import Pipeline, read_pipeline
-
-#: Below this, the float16 weights are kept while preparing instead of made twice.
-SMALL_BYTES = 200_000_000
+from sidecar.prepare.graph import Encoder, Plan
+from sidecar.prepare.manifest import Kind, Manifest
+from sidecar.prepare.pipeline import Dense, Pipeline, read_pipeline
 
 #: Most tokens where neither the model nor its position table names fewer.
 _MOST_TOKENS = 8_192
 
+#: Numbers of a layer's matrices from which it is a stage of its own: on two slow cores, a stage then takes some 20 ms
+#: of a micro-batch of 256 tokens. Smaller layers share a stage.
+_STAGE_NUMBERS = 6_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """A model that can be built natively: what was read of it, weights mapped and not read."""
+    """A model that can be built here: what was read of it, weights mapped and not read."""
 
     folder: Path
     pipeline: Pipeline
@@ -32,19 +37,34 @@ class Native:
     weights: Checkpoint
     #: Prefix of the encoder's tensors.
     prefix: str
-    #: Bytes of the encoder's weights on disk.
-    size: int
 
     @property
     def max_tokens(self) -> int:
         return min(limit_of(self.pipeline), self.shape.max_tokens)
 
+    @property
+    def plan(self) -> Plan:
+        return Plan(self.pipeline.pooling, self.pipeline.steps, self.max_tokens, _stages(self.shape))
 
-def limit_of(pipeline: Pipeline) -> int:
-    """Return the most tokens of a text by what the model says of itself."""
-    positions = pipeline.config.get("max_position_embeddings")
-    limits = (pipeline.max_tokens, positions if isinstance(positions, int) else None, _MOST_TOKENS)
-    return min(limit for limit in limits if limit is not None)
+    @property
+    def is_mappable(self) -> bool:
+        """Whether the weights can be computed with where they lie: all of them float32."""
+        return all(self.weights.kind(name) == "F32" for name in self.encoder_tensors())
+
+    def encoder_tensors(self) -> list[str]:
+        """Names of what the graph is built from: everything but word vectors and unused heads."""
+        kinds = ("embeddings.", self.shape.family.layer, self.shape.family.relative_bias or "-")
+        inside = (name for name in self.weights if name.startswith(tuple(self.prefix + kind for kind in kinds)))
+        unused = (
+            self.prefix + WORDS,
+            self.prefix + "embeddings.position_ids",
+            self.prefix + "embeddings.token_type_ids",
+        )
+        return [name for name in inside if name not in unused]
+
+    def build(self, weights: Checkpoint, *, fused: bool) -> list[Any]:
+        """Return the graphs of the stages over ``weights``, which must stay open. Raises ``RuntimeError``."""
+        return Encoder(self.shape, weights, self.prefix, self.plan, fused=fused).build()
 
 
 def open_native(folder: Path) -> Native:
@@ -55,63 +75,75 @@ def open_native(folder: Path) -> Native:
         raise UnsupportedError("no weights in safetensors")
     if not (pipeline.encoder / "tokenizer.json").is_file():
         raise UnsupportedError("no tokenizer.json")
-    size = sum(path.stat().st_size for path in pipeline.encoder.glob("*.safetensors"))
-    weights = Checkpoint(pipeline.encoder, keep_halves=size < SMALL_BYTES)
+    weights = Checkpoint(pipeline.encoder)
     prefix = next((one for one in shape.family.prefixes if one + WORDS in weights), None)
     if prefix is None:
         raise UnsupportedError(f"no tensor {WORDS}")
-    return Native(folder, pipeline, shape, weights, prefix, size)
+    return Native(folder, pipeline, shape, weights, prefix)
 
 
-def write_native(model: Native, destination: Path, model_id: str, identity: str) -> Manifest:
-    """Write graph, vocabulary and tokenizer into ``destination``. Raises ``Failure``, ``OSError``."""
-    graph = Encoder(model.shape, model.weights, model.prefix).build(
-        model.pipeline.pooling, model.pipeline.steps, model.max_tokens
-    )
-    (destination / FOLDER).mkdir()
-    openvino().save_model(graph, str(destination / GRAPH), compress_to_fp16=False)
-    _mark_decompressions(destination / GRAPH)
-    _write_vocabulary(model, destination / VOCABULARY)
-    copy_descriptions(model.folder, model.pipeline.encoder, destination)
-    first_only = model.pipeline.pooling == ("cls",)
+def limit_of(pipeline: Pipeline) -> int:
+    """Return the most tokens of a text by what the model says of itself."""
+    positions = pipeline.config.get("max_position_embeddings")
+    limits = (pipeline.max_tokens, positions if isinstance(positions, int) else None, _MOST_TOKENS)
+    return min(limit for limit in limits if limit is not None)
+
+
+def write_expanded(native: Native, destination: Path, model_id: str, identity: str) -> Manifest:
+    """Write the encoder's tensors as float32 into ``destination``. Raises ``OSError``, ``Failure``."""
+    tensors = ((name, native.weights[name]) for name in native.encoder_tensors())
+    write_tensors(destination / WEIGHTS_FILE, tensors)
+    return _manifest(native, model_id, identity)
+
+
+def write_converted(native: Native, destination: Path, model_id: str, identity: str) -> Manifest:
+    """Write the whole model with float16 weights into ``destination``. Raises ``OSError``, ``Failure``."""
+    names = [*native.encoder_tensors(), native.prefix + WORDS]
+    _copy_descriptions(native.folder, destination)
+    encoder = destination / native.pipeline.encoder.relative_to(native.folder)
+    write_tensors(encoder / WEIGHTS_FILE, _halves(native.weights, names))
+    for step in native.pipeline.steps:
+        if isinstance(step, Dense):
+            dense = Checkpoint(step.folder)
+            write_tensors(
+                destination / step.folder.relative_to(native.folder) / WEIGHTS_FILE, _halves(dense, list(dense))
+            )
+    return _manifest(native, model_id, identity)
+
+
+def _manifest(native: Native, model_id: str, identity: str) -> Manifest:
     return Manifest(
         model_id=model_id,
         identity=identity,
-        layout=Layout.PACKED,
-        max_tokens=model.max_tokens,
-        pooling=() if first_only else tuple(mode for mode in model.pipeline.pooling if mode != "max"),
-        hidden=model.shape.hidden,
-        padding_id=model.shape.padding_id,
-        relative_buckets=model.shape.relative_buckets if model.shape.family.relative_bias else None,
-        lowercase=model.pipeline.lowercase,
-        dimensions_allowed=allows_dimensions(model.folder),
+        kind=Kind.CHECKPOINT,
+        max_tokens=native.max_tokens,
     )
 
 
-def copy_descriptions(folder: Path, encoder: Path, destination: Path) -> None:
-    """Copy the small files that a prepared folder keeps of its source. Raises ``OSError``."""
-    shutil.copyfile(encoder / "config.json", destination / "config.json")
-    shutil.copyfile(encoder / "tokenizer.json", destination / "tokenizer.json")
-    if (folder / PROMPTS_FILE).is_file():
-        shutil.copyfile(folder / PROMPTS_FILE, destination / PROMPTS_FILE)
+def _halves(weights: Checkpoint, names: list[str]) -> Iterator[tuple[str, Array]]:
+    for name in names:
+        half = np.concatenate([*weights.half_parts(name)]).reshape(weights.shape(name))
+        if not np.isfinite(half).all():
+            raise Failure(
+                ErrorCode.MODEL_CONVERSION_FAILED,
+                f"Tensor {name}: wanted numbers that float16 holds, found some beyond 65504 or not numbers at all.",
+                hint="Check the model; serve it as it is if it is as it should be.",
+                details={"tensor": name, "wanted": "finite numbers up to 65504", "found": "others"},
+            )
+        yield name, half
 
 
-def _write_vocabulary(model: Native, path: Path) -> None:
-    with path.open("wb") as file:
-        for part in model.weights.half_parts(model.prefix + WORDS):
-            require_finite(WORDS, part)
-            file.write(part.data)
+def _copy_descriptions(folder: Path, destination: Path) -> None:
+    """Copy every small file that says how the model works. Raises ``OSError``."""
+    for place in {"", *(module.path for module in read_modules(folder))}:
+        (destination / place).mkdir(parents=True, exist_ok=True)
+        for path in (folder / place).glob("*"):
+            if path.is_file() and path.suffix in {".json", ".txt", ".model", ".md"} and ".safetensors" not in path.name:
+                shutil.copyfile(path, destination / place / path.name)
 
 
-def _mark_decompressions(graph: Path) -> None:
-    """Mark every conversion of a constant, so that the engine keeps the constant mapped and float16.
-
-    Unmarked, it computes them all to float32 when it compiles, which doubles
-    the memory. Python has no call for the mark, but the format is plain.
-    """
-    tree = ElementTree.parse(graph)  # noqa: S314 written a moment ago
-    for layer in tree.iterfind(".//layer[@type='Convert']"):
-        information = ElementTree.Element("rt_info")
-        ElementTree.SubElement(information, "attribute", name="decompression", version="0")
-        layer.insert(1, information)  # after <data>
-    tree.write(graph, encoding="utf-8", xml_declaration=True)
+def _stages(shape: Shape) -> tuple[int, ...]:
+    """Cut the layers into stages of about ``_STAGE_NUMBERS`` numbers or more, the last ones the longer."""
+    each = 12 * shape.hidden * shape.hidden
+    count = max(1, min(shape.layers, each * shape.layers // _STAGE_NUMBERS))
+    return tuple((shape.layers + stage) // count for stage in range(count))

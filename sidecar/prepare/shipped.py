@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from sidecar.prepare.blocks import Blocks, Node
 from sidecar.prepare.families import UnsupportedError
-from sidecar.prepare.graph import Blocks, Node
 from sidecar.prepare.library import openvino
 from sidecar.prepare.manifest import FOLDER
 from sidecar.prepare.pipeline import read_pipeline
@@ -49,13 +49,13 @@ def complete(graph: Any, folder: Path) -> Any:
     pipeline = read_pipeline(folder)
     mask = next(node for node in graph.inputs if "attention_mask" in node.get_names())
     states = graph.outputs[0].get_node().input_value(0)
-    row = Blocks().steps(_pool(states, mask, pipeline.pooling), pipeline.steps)
+    row = Blocks(fused=True).steps(_pool(states, mask, pipeline.pooling), pipeline.steps)
     return openvino().Model([row], graph.get_parameters(), "pipeline")
 
 
 def _pool(states: Node, mask: Node, pooling: Sequence[str]) -> Node:
     """Return rows of shape (texts, modes * hidden) from states of shape (texts, width, hidden)."""
-    blocks = Blocks()
+    blocks = Blocks(fused=True)
     op = blocks.op
     inside = op.unsqueeze(op.convert(mask, "f32"), blocks.integers(-1))
     total = op.reduce_sum(op.multiply(states, inside), blocks.integers(1))

@@ -48,13 +48,18 @@ def verify(engine: Engine, prepared: Prepared, cache_dir: Path) -> Parity:
     Raises ``Failure``: MODEL_PARITY_FAILED when the vectors differ, MODEL_CORRUPT
     when they are not numbers.
     """
-    identity = prepared.manifest.identity
+    identity = prepared.identity
     parity = _remembered(engine, identity, cache_dir)
     if parity is None:
         parity = _compare(engine, prepared.source, identity, cache_dir)
         _remember(parity, engine, identity, cache_dir)
     require_equal(parity, engine.card.precision, engine.card.model_id)
     return parity
+
+
+def is_verified(engine: Engine, prepared: Prepared, cache_dir: Path) -> bool:
+    """Tell whether ``verify`` would return what it found before, without comparing anything."""
+    return _remembered(engine, prepared.identity, cache_dir) is not None
 
 
 def require_equal(parity: Parity, precision: str, model_id: str) -> None:

@@ -43,7 +43,7 @@ def make_model(
     modes = pooling if isinstance(pooling, str) else tuple(pooling)
     modules: list[Any] = [
         Transformer(str(encoder), max_seq_length=MAX_TOKENS),
-        Pooling(HIDDEN, pooling_mode=modes),  # type: ignore[arg-type]
+        Pooling(HIDDEN, pooling_mode=modes),
     ]
     if dense is not None:
         inputs = HIDDEN * (1 if isinstance(modes, str) else len(modes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from sidecar.engines.base import Float32
 from sidecar.engines.openvino import OpenVINOEngine, load
+from sidecar.prepare.making import make_exported
 from sidecar.prepare.probes import probe_texts
 from sidecar.prepare.verify import LEAST_COSINE, embed_all, min_cosine
 from tests.sidecar.prepare.checkpoints import FAMILIES
@@ -71,16 +73,15 @@ def test_native(
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "electra"])
-def test_exported(models: Make, tmp_path: Path, family: str) -> None:
-    from sidecar.prepare import preparation
-    from sidecar.prepare.making import EXPORT, make
-    from sidecar.engines.openvino import open_prepared
-
+def test_exported(models: Make, open_model: Callable[[Path], OpenVINOEngine], tmp_path: Path, family: str) -> None:
     folder = models(family, "mean")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        manifest = make(EXPORT, folder, tmp_path / "prepared", "tests/model", "0" * 64)
-    prepared = preparation.Prepared(tmp_path / "prepared", manifest, folder)
-    engine = open_prepared(prepared, "tests/model", "f32", 2, tmp_path)
+        logging.disable(logging.INFO)  # torch describes each step of an export
+        try:
+            make_exported(folder, tmp_path / "prepared", "tests/model", "0" * 64)
+        finally:
+            logging.disable(logging.NOTSET)
+    engine = open_model(tmp_path / "prepared")
     assert not engine.policy.packed
     assert min_cosine(embed_all(engine, probe_texts()), reference(folder)) >= LEAST_COSINE["f32"]
