@@ -9,6 +9,7 @@ from pathlib import Path
 from preflight.wire import cpus
 from preflight.wire.environment import TOKEN
 from preflight.wire.models import DEFAULT_MODEL
+from sidecar.engines import remote
 from sidecar.ingest.connect import AUTO, NONE, Wanted
 from sidecar.ingest.embedders import PATIENCE_S
 from sidecar.ingest.readers import ReadOptions
@@ -42,6 +43,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_at_least(1), metavar="N", help="threads of the engine of this process")
     parser.add_argument("--offline", action="store_true", help="never use the network for models")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    remote.add_arguments(parser)
 
 
 def add_ingest(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +83,7 @@ def add_search(parser: argparse.ArgumentParser) -> None:
 
 
 def wanted_of(given: argparse.Namespace, store: StoreUrl, environ: Mapping[str, str]) -> Wanted:
-    """Return which model the options mean, and where."""
+    """Return which model the options mean, and where. Raises ``Failure`` for a remote model that cannot be meant."""
     options = Options(
         model=given.model or DEFAULT_MODEL,
         engine=given.engine,
@@ -97,6 +99,8 @@ def wanted_of(given: argparse.Namespace, store: StoreUrl, environ: Mapping[str, 
         model_named=given.model is not None,
         tokenizer=getattr(given, "tokenizer", None),
         apart=store.kind in {Kind.CHROMA, Kind.CHROMA_HTTP},
+        remote=remote.options_of(given),
+        environ=environ,
     )
 
 

@@ -7,13 +7,15 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from preflight.wire import EventType
 from preflight.wire.http import DEFAULT_HOST, DEFAULT_PORT
 from preflight.wire.models import EMBEDDED_MODEL, EMBEDDED_MODEL_ID
+from sidecar.engines.remote import RemoteOptions, find_key
+from sidecar.engines.remote import connect as connect_remote
 from sidecar.failures import Failure
 from sidecar.ingest.codes import IngestCode, IngestError
 from sidecar.ingest.embedders import Busy, Embedder, LocalEmbedder, patiently
@@ -21,7 +23,7 @@ from sidecar.ingest.http_embedder import HttpEmbedder
 from sidecar.ingest.private import PrivateSidecar
 from sidecar.ingest.tokens import TOKENIZER_FILE, EstimatedTokens, ModelTokens
 from sidecar.models import resolve
-from sidecar.models.metadata import read_prompts, transformer_folder
+from sidecar.models.metadata import Prompts, read_prompts, transformer_folder
 from sidecar.options import Options
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,10 @@ class Wanted:
     tokenizer: Path | None
     #: The store's libraries must not share a process with an engine.
     apart: bool
+    #: A model of a server elsewhere, with OpenAI's API; None: none.
+    remote: RemoteOptions | None = None
+    #: Where the key of ``remote`` is looked for.
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Connected(NamedTuple):
@@ -65,12 +71,23 @@ class Connected(NamedTuple):
 
 async def connect(wanted: Wanted, tell: Tell) -> Connected:
     """Return what embeds. ``tell`` hears of downloads and loading. Raises ``IngestError``, ``Failure``."""
+    if wanted.remote is not None:
+        return await _elsewhere(wanted.remote, wanted)
     if wanted.server != NONE:
         address = DEFAULT_SERVER if wanted.server == AUTO else wanted.server.rstrip("/")
         remote = await _ask(address, wanted)
         if remote is not None:
             return await _of_server(remote, wanted, address)
     return await (_beside(wanted, tell) if wanted.apart else _here(wanted, tell))
+
+
+async def _elsewhere(options: RemoteOptions, wanted: Wanted) -> Connected:
+    made = await connect_remote(options, find_key(options.url, wanted.environ))
+    counting: tuple[ModelTokens | EstimatedTokens, str] = EstimatedTokens(), "estimate"
+    if wanted.tokenizer is not None:
+        counting = await asyncio.to_thread(_load_tokens, wanted.tokenizer), "model"
+    embedder = LocalEmbedder(made.engine.card, Prompts(), made.scheduler)
+    return Connected(embedder, *counting, made.engine.card.device, made.scheduler.close)
 
 
 async def _ask(address: str, wanted: Wanted) -> HttpEmbedder | None:
