@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from preflight.wire import ErrorCode
+from sidecar.batching import Lane
 from sidecar.engines.base import Float32
-from sidecar.planner import Lane
 
 
 class SchedulerError(Exception):

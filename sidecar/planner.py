@@ -14,18 +14,14 @@ import heapq
 from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal
 
-Priority = Literal["auto", "interactive", "bulk"]
+from sidecar.batching import PADDED, Buckets, CostModel, Lane, Policy, Priority, lane_of
 
-#: ``auto``: at most this many texts, of this many characters together, are a person's query.
-INTERACTIVE_TEXTS = 4
-INTERACTIVE_CHARS = 2_000
+__all__ = ["Lane", "MicroBatch", "Priority", "Queue", "lane_of"]
 
 #: Time a micro-batch should take: longer amortises the call, shorter lets a query in sooner.
 RELAXED_S = 0.050
-ALERT_S = 0.015
+ALERT_S = 0.030
 #: How long after a query the next one is expected, and micro-batches are kept short for it.
 ALERT_FOR_S = 5.0
 
@@ -34,121 +30,6 @@ AGEING_S = 0.25
 
 #: A text without a deadline counts as due this long after it came.
 PATIENCE_S = 10.0
-
-_ROWS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
-#: Padded tokens of one micro-batch at most, however fast the machine.
-_MAX_TOKENS = 2_048
-#: Tokens a second assumed before anything was measured: a small model on two slow cores.
-_ASSUMED_RATE = 4_000.0
-#: Weight of a new measurement in the moving average.
-_ALPHA = 0.2
-
-
-class Lane(StrEnum):
-    """Who waits for the text: a person, or a program with many."""
-
-    INTERACTIVE = "interactive"
-    BULK = "bulk"
-
-
-def lane_of(priority: Priority, texts: int, chars: int) -> Lane:
-    """Return the lane of a request of ``texts`` texts with ``chars`` characters together."""
-    if priority == "auto":
-        few_and_short = texts <= INTERACTIVE_TEXTS and chars <= INTERACTIVE_CHARS
-        return Lane.INTERACTIVE if few_and_short else Lane.BULK
-    return Lane(priority)
-
-
-@dataclass(frozen=True, slots=True)
-class Buckets:
-    """The widths (tokens) and row counts that micro-batches may have; both ascending."""
-
-    widths: tuple[int, ...]
-    rows: tuple[int, ...] = _ROWS
-
-    def width(self, tokens: int) -> int:
-        """Return the narrowest width that holds ``tokens``; the widest where none does."""
-        return self.widths[min(bisect_left(self.widths, tokens), len(self.widths) - 1)]
-
-    def rows_within(self, count: int) -> int:
-        """Return the largest row count that is at most ``count`` (>= 1)."""
-        return max(rows for rows in self.rows if rows <= max(count, 1))
-
-    def rows_for(self, count: int) -> int:
-        """Return the smallest row count that is at least ``count``; ``count`` itself beyond the largest."""
-        return next((rows for rows in self.rows if rows >= count), count)
-
-
-def buckets_for(max_tokens: int) -> Buckets:
-    """Return the buckets of a model: steps of 8 tokens at first, of a sixteenth to an eighth later."""
-    widths, width = [], 0
-    while width < max_tokens:
-        step = 8
-        while step * 16 <= width:
-            step *= 2
-        width += step
-        widths.append(min(width, max_tokens))
-    return Buckets(tuple(widths))
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How an engine wants its micro-batches."""
-
-    #: Texts go together when the shortest has at least this share of the longest's tokens.
-    likeness: float
-    #: The engine computes no padding, but for attention: tokens count, not rows times width.
-    packed: bool
-
-    def load(self, width: int, rows: int, tokens: int) -> int:
-        """Return what a micro-batch of ``rows`` texts with ``tokens`` together costs, in tokens."""
-        return tokens if self.packed else width * rows
-
-
-PADDED = Policy(likeness=0.8, packed=False)
-PACKED = Policy(likeness=0.6, packed=True)
-
-
-class CostModel:
-    """Seconds that a micro-batch takes, learnt from the ones that ran. Loads are in tokens."""
-
-    def __init__(self) -> None:
-        self._rates: dict[int, float] = {}
-        self._overall: float | None = None
-
-    @property
-    def rate(self) -> float:
-        """Tokens a second over all widths; an assumption before the first measurement."""
-        return self._overall or _ASSUMED_RATE
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether ``rate`` rests on a measurement."""
-        return self._overall is not None
-
-    def seconds(self, width: int, load: int) -> float:
-        """Predict the time of one micro-batch."""
-        return load / self._rates.get(width, self.rate)
-
-    def load_within(self, width: int, seconds: float) -> int:
-        """Return the load of texts of ``width`` that is done in ``seconds``."""
-        return int(min(self._rates.get(width, self.rate) * seconds, _MAX_TOKENS))
-
-    def observe(self, width: int, load: int, seconds: float) -> None:
-        """Learn from one micro-batch that took ``seconds`` > 0.
-
-        The first run of a shape also prepares it, so one slow sample may at
-        most halve what is believed of a width.
-        """
-        rate = load / max(seconds, 1e-6)
-        self._rates[width] = _blend(self._rates.get(width), rate)
-        self._overall = _blend(self._overall, rate)
-
-
-def _blend(old: float | None, new: float) -> float:
-    if old is None:
-        return new
-    return (1 - _ALPHA) * old + _ALPHA * max(new, old / 2)
 
 
 @dataclass(slots=True)
@@ -215,6 +96,7 @@ class Queue:
         self._lanes = {lane: _LaneQueue() for lane in Lane}
         self._numbers: dict[Hashable, int] = {}
         self._next_number = 0
+        self._deadlines: list[tuple[float, int]] = []
         self._bulk_served = float("-inf")
         self._last_query = float("-inf")
 
@@ -249,6 +131,8 @@ class Queue:
         self._next_number += 1
         self._numbers[key] = number
         self._lanes[item.lane].add(number, item)
+        if item.deadline is not None:
+            heapq.heappush(self._deadlines, (item.deadline, number))
 
     def remove(self, key: Hashable) -> _Item:
         """Take a waiting text out. Raises ``KeyError`` when it does not wait."""
@@ -262,8 +146,13 @@ class Queue:
         The text that is due first always goes, with those most like it.
         """
         lane = self._choose_lane(now)
-        if lane is None:
-            return None
+        return None if lane is None else self._take(lane, now)
+
+    def take_query(self, now: float) -> MicroBatch | None:
+        """Take out queries that may go between the steps of what runs; None when none waits."""
+        return self._take(Lane.INTERACTIVE, now) if self.texts(Lane.INTERACTIVE) else None
+
+    def _take(self, lane: Lane, now: float) -> MicroBatch:
         if lane is Lane.BULK:
             self._bulk_served = now
         queue = self._lanes[lane]
@@ -277,14 +166,13 @@ class Queue:
 
     def drop_expired(self, now: float) -> list[Hashable]:
         """Take out, and return, the keys whose deadline has passed."""
-        expired = [
-            item.key
-            for lane in self._lanes.values()
-            for item in lane.items.values()
-            if item.deadline is not None and item.deadline <= now
-        ]
-        for key in expired:
-            self.remove(key)
+        expired = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, number = heapq.heappop(self._deadlines)
+            item = next((lane.items[number] for lane in self._lanes.values() if number in lane.items), None)
+            if item is not None:
+                self.remove(item.key)
+                expired.append(item.key)
         return expired
 
     def _choose_lane(self, now: float) -> Lane | None:
@@ -318,7 +206,11 @@ class Queue:
         width = self.buckets.width(longest)
         alike = shortest >= self._policy.likeness * longest or self.buckets.width(shortest) == width
         load = self._policy.load(width, rows, tokens + longest)
-        return alike and rows <= self.buckets.rows[-1] and load <= self.cost.load_within(width, seconds)
+        return alike and rows <= self.buckets.rows[-1] and load <= self._most(width, seconds)
+
+    def _most(self, width: int, seconds: float) -> int:
+        policy = self._policy
+        return min(max(self.cost.load_within(width, seconds), policy.least_load), policy.most_load)
 
     def _cut(self, low: int, high: int, order: list[tuple[int, int]], first: int) -> tuple[int, int]:
         """Cut to a row count of the list, at the end of the longest as far as ``first`` allows."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from preflight.wire import ErrorCode, EventType
+from sidecar.batching import PACKED, PADDED, Policy, buckets_for
 from sidecar.engines.base import Encoded, Float32, ModelCard, TokenIds
 from sidecar.engines.packing import Inputs, Packer
 from sidecar.engines.padding import Padder
@@ -24,7 +25,6 @@ from sidecar.engines.tokens import TOKENIZER_FILE, Tokenizer
 from sidecar.failures import Failure
 from sidecar.fingerprint import fingerprint
 from sidecar.models.metadata import allows_dimensions, read_prompts
-from sidecar.planner import PACKED, PADDED, Policy, buckets_for
 from sidecar.prepare.checkpoint import Checkpoint, corrupt
 from sidecar.prepare.families import WORDS, UnsupportedError
 from sidecar.prepare.library import openvino
@@ -115,15 +115,16 @@ def load(
     """
     began: list[float] = []
 
-    def begin() -> None:
+    def hear(type_: EventType, data: Mapping[str, Any]) -> None:
+        """Let the first ``conversion_started`` through, and note when it was."""
         if not began:
-            began.append(time.monotonic())
-            report(EventType.CONVERSION_STARTED, {"model": model_id, "engine": "openvino"})
+            report(type_, data)
+        began.append(time.monotonic())
 
-    prepared = ensure(folder, model_id, cache_dir, begin)
+    prepared = ensure(folder, model_id, cache_dir, hear)
     engine = _open(prepared, folder, model_id, precision, threads, cache_dir)
     if not is_verified(engine, prepared, cache_dir):
-        begin()
+        hear(EventType.CONVERSION_STARTED, {"model": model_id, "engine": "openvino"})
     parity = verify(engine, prepared, cache_dir)
     engine.card = replace(engine.card, parity=parity)
     if began:

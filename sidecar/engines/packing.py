@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sidecar.batching import Buckets
 from sidecar.engines.base import Float32, TokenIds
-from sidecar.planner import Buckets
 from sidecar.prepare.checkpoint import Checkpoint
 
 #: Tokens are packed up to a multiple of this.

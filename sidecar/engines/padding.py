@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sidecar.batching import Buckets
 from sidecar.engines.base import TokenIds
 from sidecar.engines.packing import Inputs
-from sidecar.planner import Buckets
 
 
 class Padder:

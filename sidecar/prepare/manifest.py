@@ -1,4 +1,4 @@
-"""What a prepared model folder says of itself, in ``prepared.json``.
+"""What a prepared model folder says of itself, in ``openvino/prepared.json``.
 
 Two kinds. A *checkpoint* is a model folder as any other, its weights float16:
 the graph is built from it in a tenth of a second. A *graph* holds
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from sidecar.prepare.checkpoint import corrupt
 
-MANIFEST = "prepared.json"
 FOLDER = "openvino"
+MANIFEST = f"{FOLDER}/prepared.json"
 GRAPH = f"{FOLDER}/openvino_model.xml"
 
 #: Raised when a folder of the old format would be served wrongly.
@@ -51,6 +51,7 @@ class Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest`` into a folder that is being made. Raises ``OSError``."""
+    (folder / FOLDER).mkdir(exist_ok=True)
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1), "utf-8")
 
 

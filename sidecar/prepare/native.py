@@ -22,9 +22,10 @@ from sidecar.prepare.pipeline import Dense, Pipeline, read_pipeline
 #: Most tokens where neither the model nor its position table names fewer.
 _MOST_TOKENS = 8_192
 
-#: Numbers of a layer's matrices from which it is a stage of its own: on two slow cores, a stage then takes some 20 ms
-#: of a micro-batch of 256 tokens. Smaller layers share a stage.
-_STAGE_NUMBERS = 6_000_000
+#: Numbers in the matrices of one stage: on two slow cores, 256 tokens then take 50 ms in it. Each stage has buffers of
+#: its own, 15 MB for a model of the default's size, so they are not many.
+_STAGE_NUMBERS = 14_000_000
+_FEWEST_STAGES, _MOST_STAGES = 2, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def _copy_descriptions(folder: Path, destination: Path) -> None:
 
 
 def _stages(shape: Shape) -> tuple[int, ...]:
-    """Cut the layers into stages of about ``_STAGE_NUMBERS`` numbers or more, the last ones the longer."""
-    each = 12 * shape.hidden * shape.hidden
-    count = max(1, min(shape.layers, each * shape.layers // _STAGE_NUMBERS))
+    """Cut the layers into stages, the last ones the longer. Matrices have some 12 times the hidden size squared."""
+    wanted = 12 * shape.hidden**2 * shape.layers // _STAGE_NUMBERS
+    count = min(shape.layers, max(_FEWEST_STAGES, min(_MOST_STAGES, wanted)))
     return tuple((shape.layers + stage) // count for stage in range(count))

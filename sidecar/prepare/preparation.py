@@ -65,12 +65,13 @@ class Exported:
 Prepared = Built | Exported
 
 
-def ensure(folder: Path, model_id: str, cache_dir: Path, report: Callable[[], None]) -> Prepared:
+def ensure(folder: Path, model_id: str, cache_dir: Path, report: Report) -> Prepared:
     """Return the prepared form of ``folder``, making what the cache lacks of it; blocks.
 
     A checkpoint with float32 weights needs nothing; others get them widened,
-    or a graph. What is damaged in the cache is made anew. ``report`` is called
-    before anything is made. Raises ``Failure``: MODEL_CONVERSION_FAILED,
+    or a graph. What is damaged in the cache is made anew. ``report`` hears
+    ``conversion_started`` before anything is made; the caller, who verifies,
+    tells the end. Raises ``Failure``: MODEL_CONVERSION_FAILED,
     MODEL_CORRUPT.
     """
     memo = Memo(cache_dir)
@@ -88,13 +89,13 @@ def ensure(folder: Path, model_id: str, cache_dir: Path, report: Callable[[], No
         return Built(native, native.weights, identity)
     destination = _cached(folder, model_id, identity, cache_dir)
     if _reusable(destination, memo) is None:
-        report()
+        _tell(report, model_id)
         make_expanded(native, destination, model_id, identity)
         store.remove_unused(destination.parent, keep=destination)
     return Built(native, Checkpoint(destination), identity)
 
 
-def convert(folder: Path, model_id: str, destination: Path, cache_dir: Path, report: Callable[[], None]) -> Manifest:
+def convert(folder: Path, model_id: str, destination: Path, cache_dir: Path, report: Report) -> Manifest:
     """Prepare ``folder`` as ``destination``, which serves anywhere without torch; blocks.
 
     Raises ``Failure``: MODEL_CONVERSION_FAILED, also where ``destination``
@@ -109,7 +110,7 @@ def convert(folder: Path, model_id: str, destination: Path, cache_dir: Path, rep
         native = open_native(folder)
     except UnsupportedError as error:
         return _export(folder, destination, model_id, identity, report, str(error))
-    report()
+    _tell(report, model_id)
     return make_converted(native, destination, model_id, identity)
 
 
@@ -123,9 +124,7 @@ def ships_graph(folder: Path) -> bool:
     return any((folder / FOLDER).glob("*.xml"))
 
 
-def _exported(
-    folder: Path, model_id: str, identity: str, cache_dir: Path, report: Callable[[], None], why: str
-) -> Exported:
+def _exported(folder: Path, model_id: str, identity: str, cache_dir: Path, report: Report, why: str) -> Exported:
     destination = _cached(folder, model_id, identity, cache_dir)
     manifest = _reusable(destination, Memo(cache_dir))
     if manifest is None:
@@ -134,9 +133,7 @@ def _exported(
     return Exported(destination, destination / GRAPH, manifest, folder)
 
 
-def _export(
-    folder: Path, destination: Path, model_id: str, identity: str, report: Callable[[], None], why: str
-) -> Manifest:
+def _export(folder: Path, destination: Path, model_id: str, identity: str, report: Report, why: str) -> Manifest:
     if importlib.util.find_spec("sentence_transformers") is None:
         raise Failure(
             ErrorCode.MODEL_CONVERSION_FAILED,
@@ -144,7 +141,7 @@ def _export(
             hint="Run: python3 -m supervisor setup --profile full",
             details={"wanted": "torch and sentence-transformers", "found": why},
         )
-    report()
+    _tell(report, model_id)
     child.run("export", str(folder), str(destination), model_id, identity)
     return read_manifest(destination)
 
@@ -166,6 +163,10 @@ def _shipped(folder: Path, model_id: str, memo: Memo) -> Exported:
         lowercase=pipeline.lowercase,
     )
     return Exported(folder, graph, manifest, folder, is_foreign=True)
+
+
+def _tell(report: Report, model_id: str) -> None:
+    report(EventType.CONVERSION_STARTED, {"model": model_id, "engine": "openvino"})
 
 
 def _reusable(folder: Path, memo: Memo) -> Manifest | None:

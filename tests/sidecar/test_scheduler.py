@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from sidecar.scheduler import (
     BadVector,
     Closed,
     DeadlinePassed,
+    Embedded,
     EngineFailed,
     Limits,
     Overloaded,
@@ -216,6 +219,50 @@ async def test_queries_go_before_bulk_that_came_first(scheduler: Scheduler, engi
     assert engine.batches[1] == ["query"]
 
 
+class SteppingEngine(LetterEngine):
+    """Infers in three steps; ``paused`` is called between them."""
+
+    def __init__(self, paused: Callable[[], None]) -> None:
+        super().__init__()
+        self.paused = paused
+        self.trace: list[str] = []
+
+    def infer(self, batch: Sequence[TokenIds]) -> Float32:
+        self.trace.append("query")
+        return super().infer(batch)
+
+    def infer_in_steps(self, batch: Sequence[TokenIds]) -> Generator[None, None, Float32]:
+        for step in range(3):
+            self.trace.append(f"step {step}")
+            if step < 2:
+                self.paused()
+                yield
+        return super().infer(batch)
+
+
+async def test_queries_go_between_the_steps_of_bulk() -> None:
+    loop = asyncio.get_running_loop()
+
+    def paused() -> None:
+        """Put two queries and wait until both are there: one micro-batch of them goes here, with both."""
+        for number in range(2):
+            text = f"query {number} {len(engine.trace)}"
+            queries.append(asyncio.run_coroutine_threadsafe(scheduler.embed([text]), loop))
+        deadline = time.monotonic() + 5
+        while scheduler._board.snapshot().waiting < 2 and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    queries: list[Future[Embedded]] = []
+    engine = SteppingEngine(paused)
+    scheduler = Scheduler(engine)
+    bulk = await scheduler.embed([f"bulk text {n}" for n in range(5)])
+    assert engine.trace == ["step 0", "query", "step 1", "query", "step 2"]
+    np.testing.assert_allclose(bulk.vectors, [expected(f"bulk text {n}") for n in range(5)], atol=1e-6)
+    for query in queries:
+        assert (await asyncio.wrap_future(query)).vectors.shape == (1, DIM)
+    await scheduler.close()
+
+
 async def test_a_full_queue_refuses_with_an_honest_time(engine: LetterEngine) -> None:
     scheduler = Scheduler(engine, Limits(bulk_texts=10, interactive_texts=2))
     first = await busy(scheduler, engine)
@@ -267,12 +314,12 @@ async def test_a_dead_inference_thread_is_visible(
     def broken(now: float) -> None:
         raise RuntimeError("a fault of the scheduler")
 
-    monkeypatch.setattr(scheduler._queue, "take", broken)
+    monkeypatch.setattr(scheduler._board._queue, "take", broken)
     engine.hold.set()
     with pytest.raises(Closed):
         await waiting
     await first
-    await asyncio.to_thread(scheduler._thread.join, 5)
+    await asyncio.to_thread(scheduler._inference.join, 5)
     assert not scheduler.work().alive
     with pytest.raises(Closed):
         await scheduler.embed(["more"])
@@ -321,7 +368,7 @@ async def test_many_clients_that_leave_at_random(scheduler: Scheduler) -> None:
 
     await asyncio.gather(*(client() for _ in range(16)))
     await queued(scheduler, 0)
-    assert scheduler._entries == {}
+    assert scheduler._board._entries == {}
 
 
 def test_every_refusal_has_a_code() -> None:
