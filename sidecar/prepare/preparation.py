@@ -172,6 +172,7 @@ def _tell(report: Report, model_id: str) -> None:
 def _reusable(folder: Path, memo: Memo) -> Manifest | None:
     """Return the manifest of a folder in the cache; None, and no such folder any more, where it is damaged."""
     if not is_prepared(folder):
+        store.discard(folder)  # without its manifest it is no use, and in the way
         return None
     try:
         manifest = store.check(folder, memo)

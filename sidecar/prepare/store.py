@@ -65,7 +65,9 @@ def check(folder: Path, memo: Memo) -> Manifest:
 
 
 def discard(folder: Path) -> None:
-    """Remove a prepared folder that cannot be used; readers in other processes keep what they have open."""
+    """Remove a folder that cannot be used, if it is there; readers in other processes keep what they have open."""
+    if not folder.exists():
+        return
     with contextlib.suppress(OSError):
         aside = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder.parent))
         folder.rename(aside / folder.name)

@@ -21,6 +21,7 @@ import numpy as np
 from preflight.wire import ErrorCode
 from sidecar.engines.base import Engine, Float32, Parity
 from sidecar.failures import Failure
+from sidecar.models.metadata import transformer_folder
 from sidecar.prepare import child
 from sidecar.prepare.checkpoint import has_weights
 from sidecar.prepare.preparation import Prepared
@@ -134,7 +135,7 @@ def _golden(identity: str) -> Float32 | None:
 
 def _reference(source: Path, cache_dir: Path) -> Float32 | None:
     """Return sentence-transformers' vectors; None where it is not installed, or cannot load the model."""
-    if not has_weights(source) and not any(source.glob("*/model.safetensors")):
+    if not has_weights(transformer_folder(source)):
         return None
     if importlib.util.find_spec("sentence_transformers") is None:
         return None
