@@ -16,11 +16,16 @@ PURE = {
     "preflight.checks",
     "preflight.render",
     "sidecar.planner",
+    "supervisor.endings",
+    "supervisor.exits",
     "supervisor.machine",
     "supervisor.messages",
+    "supervisor.moves",
     "supervisor.policy",
     "supervisor.progress",
     "supervisor.stages",
+    "supervisor.supervision",
+    "supervisor.watchdog",
 }
 IMPURE = {
     "aiohttp",

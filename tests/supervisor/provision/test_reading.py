@@ -73,7 +73,8 @@ RECORDED = [
 @pytest.mark.parametrize(("text", "expected", "messages"), RECORDED, ids=["pip 23", "pip 26", "local", "uv"])
 def test_recorded_installations(text: str, expected: int, messages: list[str]) -> None:
     reading = Reading(expected)
-    seen, percents = [], [0.0]
+    seen: list[str] = []
+    percents = [0.0]
     for line in text.splitlines():
         reading.feed(line)
         percents.append(reading.percent)
