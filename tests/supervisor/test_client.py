@@ -203,6 +203,7 @@ async def test_another_program_at_the_address_is_told_apart_and_learns_no_token(
         heard.extend(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: " + reply)
         writer.close()
+        await writer.wait_closed()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     _describe(world, url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
@@ -213,9 +214,18 @@ async def test_another_program_at_the_address_is_told_apart_and_learns_no_token(
 
 
 async def test_an_instance_that_does_not_answer(world: World) -> None:
-    silent = await asyncio.start_server(lambda *_: asyncio.sleep(1), "127.0.0.1", 0)
+    left = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        left.set()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     _describe(world, url=f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}")
     with pytest.raises(client.NotAnsweringError) as caught:
         await asyncio.to_thread(client.find, world.settings.state_dir, 0.05)
     assert caught.value.code is ErrorCode.TIMEOUT
     silent.close()
+    await left.wait()
