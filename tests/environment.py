@@ -21,10 +21,14 @@ REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "requirements-dev.txt")
 STAMP = FOLDER / "development-environment"
 
 
+#: Most tests wait for processes, so two run at a time; the tests of one file stay together, for its fixtures.
+PARALLEL = ("--numprocesses", "2", "--dist", "loadfile")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run pytest with ``arguments`` in the environment and return its exit status."""
     ensure()
-    return subprocess.run([str(python()), "-m", "pytest", *arguments], cwd=ROOT).returncode
+    return subprocess.run([str(python()), "-m", "pytest", *PARALLEL, *arguments], cwd=ROOT).returncode
 
 
 def python() -> Path:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -238,13 +238,13 @@ def test_a_taken_port_names_its_holder(listener: socket.socket) -> None:
     assert not facts.ours
 
 
-@pytest.mark.parametrize(("pid", "ours"), [(os.getpid(), True), (1, False)])
+@pytest.mark.parametrize(("pid", "ours"), [(os.getpid, True), (lambda: 1, False)], ids=["ours", "another"])
 def test_the_instance_of_the_state_folder_may_hold_it(
-    listener: socket.socket, tmp_path: Path, pid: int, ours: bool
+    listener: socket.socket, tmp_path: Path, pid: Callable[[], int], ours: bool
 ) -> None:
     port = listener.getsockname()[1]
     file = tmp_path / "instance.json"
-    file.write_text(json.dumps({"url": f"http://127.0.0.1:{port}", "pid": pid}), "utf-8")
+    file.write_text(json.dumps({"url": f"http://127.0.0.1:{port}", "pid": pid()}), "utf-8")
     assert network.port("127.0.0.1", port, str(file)).ours is ours
 
 
