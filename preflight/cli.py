@@ -65,4 +65,5 @@ def _wanted(text: str) -> Wanted:
     known = {field.name for field in dataclasses.fields(Wanted)}
     kept = {key: value for key, value in data.items() if key in known}
     folders = tuple(Folder(**folder) for folder in kept.pop("folders", ()))
-    return Wanted(**{**kept, "profile": Profile(kept["profile"]), "folders": folders})
+    spared = tuple(kept.pop("spared", ()))
+    return Wanted(**{**kept, "profile": Profile(kept["profile"]), "folders": folders, "spared": spared})

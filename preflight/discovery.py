@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Iterator, NamedTuple
 
 from preflight import gate
+from preflight.wire.environment import scrubbed
 
 #: Longest that one interpreter may take to tell its version.
 _LIMIT_S = 3.0
@@ -108,6 +109,7 @@ def _ask(path: str) -> Found | None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=scrubbed(os.environ, frozen=bool(getattr(sys, "frozen", False))),
             timeout=_LIMIT_S,
             check=True,
         )

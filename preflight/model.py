@@ -50,6 +50,8 @@ class Wanted:
     instance_file: str | None = None
     #: What a person types to have the environment made or repaired.
     setup_command: str = "python3 -m supervisor setup"
+    #: Packages of the profile that need not be there.
+    spared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,11 @@ def main():
     arguments = sys.argv[1:]
     if not gate.is_supported(sys.version_info[:2]):
         return _refuse(arguments)
+    if arguments == ["--version"]:  # hosts ask for it at every start: without the rest of the command line
+        from preflight.wire.version import VERSION
+
+        print("embedding-sidecar " + VERSION)
+        return 0
     from supervisor.cli import main as run
 
     return run(arguments)

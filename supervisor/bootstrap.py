@@ -27,6 +27,7 @@ from supervisor import interpreter, provision
 from supervisor.config import Settings
 from supervisor.interpreter import Choice, module_command
 from supervisor.output import Output
+from supervisor.programs import FROM_SOURCE, OURS
 from supervisor.provision import Order, Sources, Tell
 from supervisor.start_error import StartError
 from supervisor.stopping import Stopping
@@ -34,16 +35,16 @@ from supervisor.stopping import Stopping
 #: Set for the process that replaces this one, read and removed by it.
 ENTERED = "SUPERVISOR_ENTERED"
 
-_SETUP = "python3 -m supervisor setup"
+_SETUP = f"{FROM_SOURCE} setup"
 
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """The environment that this process runs in."""
+    """The environment that this process runs in; beside a bundle's supervisor, the one that its sidecar runs in."""
 
-    #: Where it was found: ``option``, ``project``, ``sidecar``, ``running`` or ``managed``.
+    #: Where it was found: ``option``, ``project``, ``sidecar``, ``running``, ``managed`` or ``bundle``.
     source: str
-    #: None: the interpreter as it is.
+    #: None: the interpreter, or the bundle, as it is.
     venv: Path | None
 
 
@@ -76,7 +77,8 @@ def enter_environment(
 ) -> Entered | Replacement:
     """Find or make the environment: ``Entered`` when this process runs in it, else what it must become.
 
-    Emits stages 1 to 3. ``arguments``: those of the command line, for the new
+    A bundle's supervisor has all that it needs, and stays what it is. Emits
+    stages 1 to 3. ``arguments``: those of the command line, for the new
     process. Raises ``StartError`` and ``Stopped``.
     """
     entered = _handed_over()
@@ -90,7 +92,7 @@ def enter_environment(
         choice = _make(settings, choice, output, stopping)
     output.emit_stage(Stage.VENV_RESOLVE, f"Environment: {choice.candidate.venv or sys.prefix}", 100.0)
     entered = Entered(choice.candidate.source, choice.candidate.venv)
-    if entered.venv is None or is_inside(str(entered.venv)):
+    if entered.venv is None or OURS.is_bundled or is_inside(str(entered.venv)):
         return entered
     stopping.check()
     return _replacement(choice.python, entered, arguments)
@@ -159,6 +161,6 @@ def _handed_over() -> Entered | None:
 
 
 def _replacement(python: Path, entered: Entered, arguments: Sequence[str]) -> Replacement:
-    environ = scrubbed(os.environ, frozen=bool(getattr(sys, "frozen", False)))
+    environ = scrubbed(os.environ, frozen=OURS.is_bundled)
     environ[ENTERED] = json.dumps({"source": entered.source, "venv": str(entered.venv)})
     return Replacement(tuple(module_command(python, "supervisor", arguments)), environ)

@@ -30,6 +30,7 @@ from supervisor.config import ConfigError, Settings, load
 from supervisor.human import HumanView
 from supervisor.interpreter import Choice
 from supervisor.output import Mode, Output
+from supervisor.programs import OURS
 from supervisor.setup_view import SetupView
 from supervisor.start_error import StartError
 from supervisor.stopping import Stopped, Stopping
@@ -66,7 +67,7 @@ def _run(settings: Settings, argv: Sequence[str]) -> int:
                 return entered.carry_out()
             from supervisor.serve import run  # needs the environment's packages
 
-            return run(settings, output)
+            return run(settings, output, venv=entered.venv)
     except Stopped as stopped:
         output.emit(Channel.STATE, state=State.STOPPED.value, reason=str(stopped), restarts=0, next_retry_s=None)
         return 0
@@ -122,13 +123,14 @@ def _setup(settings: Settings, _: argparse.Namespace) -> int:
     # Set-up makes its own environment even where another one would do.
     place = interpreter.candidates(settings)[-1]
     choice = Choice(place, interpreter.probe(settings, place))
-    current = choice.is_complete and not _is_outdated(settings, choice.report)
+    current = choice.is_complete and (place.venv is None or not _is_outdated(settings, choice.report))
     if not current:
         bootstrap.refuse_hopeless(choice.report)
         choice = _make(settings, choice, sys.stdout, anew=choice.is_complete)
     profile = settings.wanted_profile.value
     done = "Nothing to do" if current else f"Done in {time.perf_counter() - started:.0f} s"
-    sys.stdout.write(f"{done}: {place.venv} holds the profile {profile} (Python {choice.report.python.version}).\n")
+    where = place.venv or OURS.executable
+    sys.stdout.write(f"{done}: {where} holds the profile {profile} (Python {choice.report.python.version}).\n")
     return 0
 
 
@@ -240,6 +242,7 @@ def _guarded(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def _failed(body: Mapping[str, Any], arguments: argparse.Namespace) -> int:
     error = body["error"]
+    error["hint"] = OURS.worded(error["hint"])
     if getattr(arguments, "json", False):
         sys.stdout.write(json.dumps(body) + "\n")
         return 1

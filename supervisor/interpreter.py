@@ -10,9 +10,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
-from preflight import render
+from preflight import discovery, gate, render
 from preflight.checks import ENVIRONMENT_CHECKS
 from preflight.cli import to_argument
 from preflight.dependencies import Profile, needed_for
@@ -21,12 +22,14 @@ from preflight.model import Finding, Folder, PassedOver, Report, Status, Wanted
 from preflight.probes.interpreter import environment, is_inside, venv_python
 from preflight.wire import ErrorCode
 from preflight.wire.environment import scrubbed
+from supervisor import bundle
 from supervisor.config import Settings
+from supervisor.programs import OURS
 from supervisor.provision import marker
 from supervisor.start_error import StartError
 
 #: Folder that holds our packages, and in a checkout the files beside them.
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = OURS.root
 
 #: Longest that a probe may take: a cold disk, a virus scanner at its first look.
 PROBE_LIMIT_S = 20.0
@@ -40,9 +43,9 @@ _REACH = "import sys; sys.path[0] = sys.argv.pop(1); import preflight{others}; d
 class Candidate:
     """A place where an environment may be."""
 
-    #: ``option``, ``project``, ``sidecar``, ``running`` or ``managed``.
+    #: ``option``, ``project``, ``sidecar``, ``running``, ``managed`` or ``bundle``.
     source: str
-    #: None: the running interpreter as it is.
+    #: None: the running interpreter, or the bundle, as it is.
     venv: Path | None
 
 
@@ -78,10 +81,17 @@ def requirements() -> Path | None:
     return path if path.is_file() and (ROOT / "pyproject.toml").is_file() else None
 
 
-def candidates(settings: Settings, root: Path = ROOT) -> tuple[Candidate, ...]:
-    """The places to look at, in order; the last is the one that may be made."""
+def candidates(settings: Settings, root: Path = ROOT, *, bundled: bool = OURS.is_bundled) -> tuple[Candidate, ...]:
+    """The places to look at, in order; the last is the one that may be made.
+
+    ``bundled``: a bundle holds the profile ``lean``, and is neither made nor searched for.
+    """
     if settings.venv is not None:
         return (Candidate("option", settings.venv),)
+    if bundled and settings.wanted_profile is Profile.LEAN:
+        return (Candidate(bundle.SOURCE, None),)
+    if bundled:
+        return (Candidate("managed", settings.data_dir / "venv"),)
     return (
         Candidate("project", root / ".venv"),
         Candidate("sidecar", root / "sidecar" / ".venv"),
@@ -115,6 +125,7 @@ def wanted(settings: Settings, candidate: Candidate) -> Wanted:
         profile=profile,
         venv=str(candidate.venv) if candidate.venv is not None else None,
         pins=marker.pins(profile, requirements()),
+        spared=_models_not_served(settings) if candidate.source == bundle.SOURCE else (),
         embedded_model=settings.serves_embedded_model,
         folders=tuple(folders),
         host=settings.host,
@@ -127,6 +138,8 @@ def wanted(settings: Settings, candidate: Candidate) -> Wanted:
 def probe(settings: Settings, candidate: Candidate) -> Report:
     """Run preflight in ``candidate``, or on its behalf where nothing can run in it yet. Never raises."""
     ask = wanted(settings, candidate)
+    if candidate.source == bundle.SOURCE:
+        return bundle.judged(examine(ask, candidate.source), Path(OURS.executable), OURS.bundled_sidecar)
     if candidate.venv is None or is_inside(str(candidate.venv)):
         return examine(ask, candidate.source)
     facts = environment(str(candidate.venv))
@@ -134,6 +147,8 @@ def probe(settings: Settings, candidate: Candidate) -> Report:
         return _probe_inside(str(venv_python(candidate.venv)), ask, candidate.source)
     if settings.python is not None:
         return _probe_base(settings.python, ask)
+    if OURS.is_bundled:
+        return _probe_found(ask)
     return examine(ask)
 
 
@@ -146,12 +161,19 @@ def is_made_with(python: Path, report: Report) -> bool:
 def base_python(settings: Settings) -> str:
     """The interpreter to make environments with. Raises ``StartError`` when the one that was named will not do."""
     if settings.python is None:
-        return getattr(sys, "_base_executable", "") or sys.executable
+        return found_python() or getattr(sys, "_base_executable", "") or sys.executable
     ask = Wanted(profile=settings.wanted_profile)
     for finding in _probe_base(settings.python, ask).errors:
         if finding.id.startswith("python."):
             raise StartError.of(finding, path=str(settings.python))
     return str(settings.python)
+
+
+@cache
+def found_python() -> str | None:
+    """The newest supported interpreter of this machine, for a bundle, which is none; None where there is none."""
+    found = discovery.supported() if OURS.is_bundled else []
+    return found[0].path if found else None
 
 
 def module_command(python: str | Path, module: str, arguments: Sequence[str]) -> list[str]:
@@ -161,7 +183,7 @@ def module_command(python: str | Path, module: str, arguments: Sequence[str]) ->
     """
     others = "" if module == "preflight" else f", {module}"
     code = _REACH.format(others=others) + f"from {module}.__main__ import main; sys.exit(main())"
-    return [str(python), "-E", "-s", "-c", code, str(ROOT), *arguments]
+    return [str(python), *OURS.flags, "-E", "-s", "-c", code, str(ROOT), *arguments]
 
 
 def _probe_inside(python: str, ask: Wanted, source: str) -> Report:
@@ -197,13 +219,31 @@ def _probe_base(python: Path, ask: Wanted) -> Report:
         return replace(report, checks=tuple(_replaced(report.checks, finding)))
 
 
+def _probe_found(ask: Wanted) -> Report:
+    """Ask the interpreter that an environment would be made with, out of those of this machine."""
+    python = found_python()
+    if python is not None:
+        return _probe_base(Path(python), ask)
+    missing = Finding(
+        id="python.version",
+        status=Status.ERROR,
+        code=ErrorCode.PYTHON_NOT_FOUND,
+        wanted=gate.WANTED,
+        found="no interpreter",
+        message=f"The profile {ask.profile.value} needs Python {gate.WANTED}; none was found on this machine.",
+        hint="Install Python, name one with --python, or use --engine openvino, which needs none.",
+    )
+    report = examine(ask)
+    return replace(report, checks=tuple(_replaced(report.checks, missing)))
+
+
 def _run_preflight(python: str, ask: Wanted, source: str) -> Report:
     arguments = ["--json", "--wanted", to_argument(ask), "--source", source]
     done = subprocess.run(
         module_command(python, "preflight", arguments),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        env=scrubbed(os.environ, frozen=bool(getattr(sys, "frozen", False))),
+        env=scrubbed(os.environ, frozen=OURS.is_bundled),
         timeout=PROBE_LIMIT_S,
     )
     try:
@@ -252,8 +292,13 @@ def _why(report: Report) -> str:
     return " ".join(finding.message for finding in report.errors if finding.id in ENVIRONMENT_CHECKS)
 
 
+def _models_not_served(settings: Settings) -> tuple[str, ...]:
+    """Packages that bring a model; a bundle is whole without those that this run does not serve."""
+    return () if settings.serves_embedded_model else tuple(d.name for d in needed_for(Profile.LEAN) if d.alone)
+
+
 def _setup_command(settings: Settings) -> str:
-    launcher = "py" if sys.platform == "win32" else "python3"
+    launcher = "py -m supervisor" if sys.platform == "win32" and not OURS.is_bundled else OURS.command
     chosen = f" --profile {settings.wanted_profile.value}" if settings.wanted_profile.value != "lean" else ""
     place = f' --venv "{settings.venv}"' if settings.venv is not None else ""
-    return f"{launcher} -m supervisor setup{chosen}{place}"
+    return f"{launcher} setup{chosen}{place}"

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from preflight.wire import EventType
@@ -21,18 +20,16 @@ from supervisor.messages import Exit, Exited, Input, ProgressSeen, Spawned, Spaw
 from supervisor.process.base import Child, Command, SpawnError, Stream
 from supervisor.progress import LineParser, WireEvent
 
-#: Holds the packages ``sidecar`` and ``preflight``.
-PROJECT = Path(__file__).resolve().parents[1]
-
 Post = Callable[[Input], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every launch has in common. ``python``: absolute path of the interpreter that has our packages."""
+    """What every launch has in common."""
 
+    #: Absolute path of the interpreter that has our packages, or of a bundle's sidecar.
     python: str
-    #: Program and options, after the interpreter.
+    #: Program and options, after that.
     arguments: tuple[str, ...]
     #: Already scrubbed.
     environ: Mapping[str, str] = field(repr=False)
@@ -46,7 +43,7 @@ class Plan:
 
 
 def sidecar_plan(
-    python: str,
+    program: Sequence[str],
     *,
     model: str,
     engine: str,
@@ -56,15 +53,16 @@ def sidecar_plan(
     base: Mapping[str, str],
     frozen: bool,
 ) -> Plan:
-    """Return the plan of the real sidecar. ``base``: our own environment; ``threads`` >= 1."""
+    """Return the plan of the real sidecar, whose command ``program`` begins.
+
+    ``base``: our own environment; ``threads`` >= 1.
+    """
     environ = env.scrubbed(base, frozen=frozen)
     environ.update(env.sidecar_variables(threads, environ))
     options = {"host": "127.0.0.1", "port": "0", "model": model, "engine": engine, "precision": precision}
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    # As a file, it puts the project on its path itself; -P keeps the folder of the file, and the current one, off it.
-    program = str(PROJECT / "sidecar" / "__main__.py")
     flags = ("--offline",) if offline else ()
-    return Plan(python, ("-P", program, *arguments, "--threads", str(threads), *flags), environ)
+    return Plan(program[0], (*program[1:], *arguments, "--threads", str(threads), *flags), environ)
 
 
 class Launch:

@@ -21,6 +21,7 @@ from typing import Any, Literal, TextIO
 
 from preflight.wire import CODES, Channel, ErrorCode, Stage
 from supervisor.human import HumanView
+from supervisor.programs import OURS
 
 Mode = Literal["jsonl", "human", "none"]
 
@@ -101,7 +102,7 @@ class Output:
             launch,
             code=code.value,
             message=message,
-            hint=hint,
+            hint=OURS.worded(hint),
             details=dict(details or {}),
             retryable=CODES[code].retryable,
         )

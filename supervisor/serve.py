@@ -9,9 +9,9 @@ import os
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +30,7 @@ from supervisor.port import listen, url_of
 from supervisor.process.base import Launcher
 from supervisor.process.memory import settle
 from supervisor.process.platforms import platform_launcher
+from supervisor.programs import OURS
 from supervisor.runtime import Runtime
 from supervisor.start_error import StartError
 
@@ -58,9 +59,10 @@ class Ground:
     sock: socket.socket
 
 
-def run(settings: Settings, output: Output, plan: Plan | None = None) -> int:
+def run(settings: Settings, output: Output, plan: Plan | None = None, *, venv: Path | None = None) -> int:
     """Serve until stopped; returns the exit status. ``plan``: another sidecar than the settings' own.
 
+    ``venv``: the environment of the sidecar; None: that of this process.
     Raises ``StartError`` when it cannot serve at all; nothing is left running then.
     """
     logs = _logs(settings, output)
@@ -73,7 +75,7 @@ def run(settings: Settings, output: Output, plan: Plan | None = None) -> int:
             return _attach(settings, output)
         raise
     try:
-        return _claimed(settings, output, logs, instance, plan or _plan(settings))
+        return _claimed(settings, output, logs, instance, plan or _plan(settings, venv))
     finally:
         instance.release()
         logs.close()
@@ -189,16 +191,16 @@ def signals(stop: Callable[[str], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _plan(settings: Settings) -> Plan:
+def _plan(settings: Settings, venv: Path | None) -> Plan:
     return sidecar_plan(
-        sys.executable,
+        OURS.sidecar(venv),
         model=settings.model,
         engine=settings.engine,
         precision=settings.precision,
         threads=settings.threads or cpus.usable_cores(),
         offline=settings.offline,
         base=os.environ,
-        frozen=bool(getattr(sys, "frozen", False)),
+        frozen=OURS.is_bundled,
     )
 
 

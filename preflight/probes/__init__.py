@@ -40,7 +40,7 @@ def collect(wanted: Wanted, source: str = "running") -> Facts:
 def _packages(wanted: Wanted, venv: VenvFacts | None) -> tuple[PackageFacts, ...] | None:
     """Those of the environment, which only its own interpreter sees; one not made yet has none."""
     if venv is None or interpreter.is_inside(venv.path):
-        return packages.installed(wanted.profile)
+        return packages.installed(wanted.profile, wanted.spared)
     return None if venv.exists else packages.none_of(wanted.profile)
 
 

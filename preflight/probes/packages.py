@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+from typing import Collection
 
 from preflight.dependencies import Profile, needed_for
 from preflight.model import PackageFacts
 
 
-def installed(profile: Profile) -> tuple[PackageFacts, ...]:
-    """Look for every package of ``profile``; none of them is imported."""
-    return tuple(PackageFacts(d.name, _version(d.name), _is_importable(d.module)) for d in needed_for(profile))
+def installed(profile: Profile, spared: Collection[str] = ()) -> tuple[PackageFacts, ...]:
+    """Look for every package of ``profile`` but those ``spared``; none of them is imported."""
+    needed = (dependency for dependency in needed_for(profile) if dependency.name not in spared)
+    return tuple(PackageFacts(d.name, _version(d.name), _is_importable(d.module)) for d in needed)
 
 
 def none_of(profile: Profile) -> tuple[PackageFacts, ...]:

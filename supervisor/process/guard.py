@@ -1,7 +1,8 @@
 """The guard of one launch on POSIX: stands between supervisor and sidecar, and ends the sidecar's whole tree.
 
-Run as ``python -I -S guard.py PARENT LIFELINE STATUS COMMAND...``: a process of
-its own, single-threaded, because the death signal asked for below follows the
+Run as ``python -I -S guard.py PARENT LIFELINE STATUS COMMAND...``, or by a bundle
+as ``embedding-supervisor --guard PARENT LIFELINE STATUS COMMAND...``: a process
+of its own, single-threaded, because the death signal asked for below follows the
 thread that asked. It starts the sidecar in a session of its own and waits for
 the first of:
 
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+
+#: The first argument that makes a bundle's supervisor a guard.
+ARGUMENT = "--guard"
 
 #: The variable whose value marks every process of a launch.
 NONCE = "SIDECAR_NONCE"

@@ -12,14 +12,12 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from supervisor.messages import Exit
 from supervisor.process.base import Command, Listener, SpawnError, Stream
 from supervisor.process.memory import MemoryKills
-
-GUARD = str(Path(__file__).with_name("guard.py"))
+from supervisor.programs import OURS
 
 #: A chunk small enough that a flood of output does not hold up the loop.
 READ_BYTES = 16 * 1024
@@ -76,6 +74,7 @@ class PosixChild:
 
     def __init__(self, command: Command, listener: Listener, adopt: Adopt) -> None:
         self._listener = listener
+        self._program = command.argv[0]
         self._nonce = command.nonce
         self._adopt = adopt
         self._loop = asyncio.get_running_loop()
@@ -106,10 +105,10 @@ class PosixChild:
 
     def _start(self, command: Command) -> subprocess.Popen[bytes]:
         pipes = self._pipes
-        argv = [command.python, "-I", "-S", GUARD, str(os.getpid()), str(pipes["lifeline:r"]), str(pipes["status:w"])]
+        guard = [*OURS.guard(command.python), str(os.getpid()), str(pipes["lifeline:r"]), str(pipes["status:w"])]
         try:
             return subprocess.Popen(
-                [*argv, *command.argv],
+                [*guard, *command.argv],
                 stdin=pipes["stdin:r"],
                 stdout=pipes["stdout:w"],
                 stderr=pipes["stderr:w"],
@@ -121,7 +120,7 @@ class PosixChild:
         except OSError as error:
             pipes.close(*list(pipes.ends))
             permanent = isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError)
-            raise SpawnError(f"{command.python}: {error.strerror}", permanent=permanent) from error
+            raise SpawnError(f"{guard[0]}: {error.strerror}", permanent=permanent) from error
         finally:
             pipes.close("stdin:r", "stdout:w", "stderr:w", "lifeline:r", "status:w")
 
@@ -170,7 +169,7 @@ class PosixChild:
             self._listener.spawned(number)
         elif word == "failed":
             permanent = number in _PERMANENT
-            self._failed = SpawnError(f"the interpreter could not be run: {os.strerror(number)}", permanent=permanent)
+            self._failed = SpawnError(f"{self._program}: {os.strerror(number)}", permanent=permanent)
         elif word == "signal":
             name = signal_name(number)
             self._exit = Exit(signal=number, signal_name=name, out_of_memory=self._out_of_memory(number))

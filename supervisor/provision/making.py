@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from preflight.dependencies import Profile, needed_for
 from preflight.probes.interpreter import venv_python
 from preflight.wire import ErrorCode
+from supervisor.programs import OURS
 from supervisor.provision import commands, failures
 from supervisor.provision.command import Outcome, run
 from supervisor.provision.commands import Sources, Step
 from supervisor.provision.reading import Reading
+
+#: Programs of ours that other interpreters run.
+_SCRIPTS = OURS.root / "supervisor" / "provision"
 
 #: Percent of the whole at which each step ends; measured on an installation of the lean profile.
 _CREATED, _GOT_UV, _FILLED, _IMPORTED = 5.0, 15.0, 85.0, 98.0
@@ -45,8 +48,7 @@ class Making:
         self._check = check
         self._python = str(venv_python(stage))
         self._scratch = stage / ".making"
-        frozen = bool(getattr(sys, "frozen", False))
-        self._environ = commands.installer_environment(os.environ, self._scratch, frozen=frozen)
+        self._environ = commands.installer_environment(os.environ, self._scratch, frozen=OURS.is_bundled)
         self._pip_reports_bytes = False
         self._uv: str | None = None
         self._uv_environ: dict[str, str] = {}
@@ -54,7 +56,7 @@ class Making:
     def create(self) -> None:
         """Make the empty environment. Raises ``StartError``."""
         self._tell(0.0, "Making a virtual environment")
-        script = str(Path(__file__).with_name("make_venv.py"))
+        script = str(_SCRIPTS / "make_venv.py")
         with failures.translated(self._stage, self._base_python):
             self._scratch.mkdir(parents=True)
             outcome = self._run([self._base_python, "-I", script, str(self._stage)], self._environ, _CREATE_LIMIT_S)
@@ -89,7 +91,7 @@ class Making:
                 self._tell(_FILLED + (_IMPORTED - _FILLED) * share, "Checking that the packages load")
 
         self._tell(_FILLED, "Checking that the packages load")
-        script = str(Path(__file__).with_name("import_check.py"))
+        script = str(_SCRIPTS / "import_check.py")
         argv = [self._python, "-I", script, *modules]
         # Some libraries leave files of their own in the home folder when they are imported.
         environ = {**self._environ, **dict.fromkeys(("HOME", "USERPROFILE"), str(self._scratch))}

@@ -7,15 +7,16 @@ import sys
 from pathlib import Path
 
 from preflight.wire import EventType, encode_progress
-from supervisor.launch import PROJECT, Launch, sidecar_plan
+from supervisor.launch import Launch, sidecar_plan
 from supervisor.logs import Logs
 from supervisor.messages import Exit, Exited, Input, ProgressSeen, Spawned, SpawnFailed
 from supervisor.process.base import SpawnError
+from supervisor.programs import OURS
 
 
 def plan(**base: str) -> tuple[tuple[str, ...], dict[str, str]]:
     made = sidecar_plan(
-        sys.executable,
+        OURS.sidecar(None),
         model="embedded",
         engine="auto",
         precision="f32",
@@ -55,7 +56,7 @@ def test_the_project_is_found_from_any_folder(tmp_path: Path) -> None:
     argv, _ = plan()
     found = subprocess.run([*argv[:3], "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=30)
     assert found.returncode == 0, found.stderr
-    assert str(PROJECT) in argv[2]
+    assert str(OURS.root) in argv[2]
 
 
 def launch(tmp_path: Path) -> tuple[Launch, list[Input], Logs]:

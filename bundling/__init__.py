@@ -1,0 +1,1 @@
+"""What makes the bundle: entry points, hooks, and the lists that ``bundle.spec`` puts together."""

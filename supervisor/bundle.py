@@ -1,0 +1,82 @@
+"""Judges the bundle that this process runs from: everything it needs comes with it, and nobody can repair it here.
+
+Constraint: standard library alone, importable on a bare Python.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from preflight.checks import ENVIRONMENT_CHECKS
+from preflight.model import Finding, Report, Status
+from preflight.wire import ErrorCode
+
+#: Where a report says that this interpreter was found.
+SOURCE = "bundle"
+
+_CHECK = "bundle.sidecar"
+_HINT = "Install the app again: a file of it is missing or was changed."
+_FOREIGN = "Install the build of the app that is made for this system and processor."
+
+#: As many bytes of an executable as tell its system and processor.
+_HEAD_BYTES = 4096
+
+
+def judged(report: Report, supervisor: Path, sidecar: Path) -> Report:
+    """Return ``report``, made in the bundle whose executables are given, as a report about that bundle."""
+    checks = tuple(_final(finding) for finding in report.checks)
+    return replace(report, checks=(*checks, sidecar_finding(supervisor, sidecar)))
+
+
+def _final(finding: Finding) -> Finding:
+    """What set-up would mend in an environment, only a new copy mends here."""
+    if finding.id in ENVIRONMENT_CHECKS and finding.status is Status.ERROR:
+        return replace(finding, fixable=False, hint=_HINT)
+    return finding
+
+
+def sidecar_finding(supervisor: Path, sidecar: Path) -> Finding:
+    """Look whether ``sidecar`` can be started where ``supervisor``, which is its neighbour, runs. Never raises."""
+    try:
+        with sidecar.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except FileNotFoundError:
+        return _error(sidecar, "nothing there", _HINT)
+    except OSError as error:
+        return _error(sidecar, error.strerror or str(error), _HINT)
+    if not os.access(sidecar, os.X_OK):
+        return _error(sidecar, "a file that may not be executed", _HINT)
+    if machine_of(head) != machine_of(_head(supervisor)):
+        return _error(sidecar, "one that is not for this system and processor", _FOREIGN)
+    return Finding(_CHECK, Status.OK, None, "an executable", "an executable", f"{sidecar} can be executed.")
+
+
+def machine_of(head: bytes) -> bytes:
+    """Return what an executable's first bytes say of the system and processor it is for; empty for anything else."""
+    if head[:4] == b"\x7fELF":
+        return head[:6] + head[18:20]  # class, byte order, machine
+    if head[:4] in {b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"}:  # Mach-O of one processor, and of several
+        return head[:8]
+    if head[:2] == b"MZ":
+        at = int.from_bytes(head[0x3C:0x40], "little")
+        return head[at : at + 6] if head[at : at + 4] == b"PE\0\0" else b""
+    return b""
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES)
+
+
+def _error(sidecar: Path, found: str, hint: str) -> Finding:
+    return Finding(
+        id=_CHECK,
+        status=Status.ERROR,
+        code=ErrorCode.SIDECAR_START_FAILED,
+        wanted="an executable",
+        found=found,
+        message=f"The bundle's sidecar cannot be started: wanted an executable at {sidecar}, found {found}.",
+        hint=hint,
+    )
