@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from preflight.dependencies import Profile, needed_for
+from preflight.wire.models import EMBEDDED_MODULE
 from supervisor import programs
 
 #: Entry of an executable's table of contents: where it goes, where it comes from, and what it is.
@@ -35,8 +36,7 @@ _READ_BY_MODULES = ("sidecar/prepare/golden.npz", "supervisor/page/static")
 #: What an environment made by the bundle is filled from, and what tells that the sources are a project.
 _PROJECT_FILES = ("LICENSE", "pyproject.toml", "requirements.txt")
 
-#: Imported by name alone.
-HIDDEN = ["orjson"]
+_HIDDEN = ["orjson"]
 
 EXCLUDED = [
     "IPython",
@@ -84,15 +84,22 @@ def scripts_of(executable: str, rows: Sequence[Row]) -> list[Row]:
     return [row for name in SCRIPTS[executable] for row in found[name]]
 
 
-def files(root: Path) -> list[tuple[str, str]]:
-    """Return source and folder of every data file."""
+def files(root: Path, model: str | None) -> list[tuple[str, str]]:
+    """Return source and folder of every data file. ``model``: the prepared embedded model, to ship it."""
     found = [(str(root / name), programs.SOURCES) for name in _PROJECT_FILES]
     for path in _of_packages(root):
         folder = path.parent.relative_to(root)
         found.append((str(path), str(Path(programs.SOURCES) / folder)))
         if _is_read_by_modules(path.relative_to(root)):
             found.append((str(path), str(folder)))
-    return [*found, *_metadata()]
+    if model:
+        found.append((model, f"{EMBEDDED_MODULE}/model"))
+    return [*found, *_metadata(with_model=bool(model))]
+
+
+def hidden(model: str | None) -> list[str]:
+    """Return the modules that are imported by name alone."""
+    return [*_HIDDEN, EMBEDDED_MODULE] if model else _HIDDEN
 
 
 def _of_packages(root: Path) -> Iterator[Path]:
@@ -107,13 +114,13 @@ def _is_read_by_modules(path: Path) -> bool:
     return any(path == Path(name) or Path(name) in path.parents for name in _READ_BY_MODULES)
 
 
-def _metadata() -> Iterator[tuple[str, str]]:
+def _metadata(*, with_model: bool) -> Iterator[tuple[str, str]]:
     """Versions, which preflight reads, and licences."""
     from PyInstaller.utils.hooks import copy_metadata  # type: ignore[import-untyped, unused-ignore]
 
     for dependency in needed_for(Profile.LEAN):
-        if not dependency.alone:
-            yield from copy_metadata(dependency.name, recursive=True)
+        if with_model or not dependency.alone:
+            yield from copy_metadata(dependency.name, recursive=not dependency.alone)
 
 
 def wanted(rows: Iterable[Row]) -> list[Row]:

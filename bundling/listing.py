@@ -1,0 +1,50 @@
+"""What a built bundle holds, so that two builds can be compared and a copy be checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """One file or link. ``size`` in bytes, 0 for a link."""
+
+    path: str
+    size: int
+    is_executable: bool
+    #: Lower-case hexadecimal; of a link's target for a link.
+    sha256: str
+
+
+def of(folder: Path) -> list[Entry]:
+    """Return every file and link in ``folder``, by path."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+    return [_entry(path, path.relative_to(folder).as_posix()) for path in paths]
+
+
+def _entry(path: Path, name: str) -> Entry:
+    if path.is_symlink():
+        return Entry(name, 0, False, hashlib.sha256(str(path.readlink()).encode()).hexdigest())
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return Entry(name, path.stat().st_size, os.access(path, os.X_OK), content)
+
+
+def digest(entries: Iterable[Entry]) -> str:
+    """Return one hash of all paths, rights and contents."""
+    lines = (f"{entry.sha256} {entry.is_executable:d} {entry.path}\n" for entry in entries)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def differing(first: Sequence[Entry], second: Sequence[Entry]) -> list[str]:
+    """Return the paths that only one of the two has, or that are not the same in both."""
+    return sorted({entry.path for entry in set(first) ^ set(second)})
+
+
+def write(folder: Path, entries: Iterable[Entry], file: Path) -> None:
+    """Write the list as ``sha256sum --check`` reads it, from the folder above ``folder``; links are left out."""
+    lines = (f"{e.sha256}  {folder.name}/{e.path}\n" for e in entries if not (folder / e.path).is_symlink())
+    file.write_text("".join(lines), "utf-8")
