@@ -97,9 +97,11 @@ def files(root: Path, model: str | None) -> list[tuple[str, str]]:
     return [*found, *_metadata(with_model=bool(model))]
 
 
-def hidden(model: str | None) -> list[str]:
-    """Return the modules that are imported by name alone."""
-    return [*_HIDDEN, EMBEDDED_MODULE] if model else _HIDDEN
+def hidden(root: Path, model: str | None) -> list[str]:
+    """Return the modules that may be imported by name alone: all of ours, and those that a library names."""
+    ours = (path.relative_to(root).with_suffix("") for path in _of_packages(root) if path.suffix == ".py")
+    names = [".".join(path.parts).removesuffix(".__init__") for path in ours]
+    return [*names, *_HIDDEN, *([EMBEDDED_MODULE] if model else [])]
 
 
 def _of_packages(root: Path) -> Iterator[Path]:

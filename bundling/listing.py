@@ -8,6 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from supervisor import bundle
+
+#: Folder in which PyInstaller puts everything but the executables.
+INTERNAL = "_internal"
+
 
 class Entry(NamedTuple):
     """One file or link. ``size`` in bytes, 0 for a link."""
@@ -44,7 +49,13 @@ def differing(first: Sequence[Entry], second: Sequence[Entry]) -> list[str]:
     return sorted({entry.path for entry in set(first) ^ set(second)})
 
 
-def write(folder: Path, entries: Iterable[Entry], file: Path) -> None:
-    """Write the list as ``sha256sum --check`` reads it, from the folder above ``folder``; links are left out."""
+def write_names(folder: Path) -> None:
+    """Write the names of all files into the bundle, where its doctor looks whether they are all there."""
+    names = [entry.path for entry in of(folder)]
+    (folder / INTERNAL / bundle.NAMES).write_text("".join(f"{name}\n" for name in names), "utf-8")
+
+
+def write_sums(folder: Path, entries: Iterable[Entry]) -> None:
+    """Write beside ``folder`` what ``sha256sum --check`` reads there; links are left out."""
     lines = (f"{e.sha256}  {folder.name}/{e.path}\n" for e in entries if not (folder / e.path).is_symlink())
-    file.write_text("".join(lines), "utf-8")
+    folder.with_name(f"{folder.name}.sha256").write_text("".join(lines), "utf-8")

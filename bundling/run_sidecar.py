@@ -1,4 +1,4 @@
-"""The bundle's sidecar, ``embedding-sidecar``: serves, converts, ingests."""
+"""The bundle's sidecar, ``embedding-sidecar``: serves, converts, ingests; or reads files for one that ingests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ import sys
 
 from sidecar.__main__ import main
 
-if __name__ == "__main__":
+#: ``sidecar.ingest.isolation.ARGUMENT``, which is imported only for it.
+_READ_FILES = "--read-files"
+
+
+def _main() -> int:
     multiprocessing.freeze_support()
-    sys.exit(main())
+    if sys.argv[1:2] == [_READ_FILES]:
+        from sidecar.ingest.isolation import serve
+
+        serve()
+        return 0
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     model = _model() if arguments.with_model else None
     folder = build(arguments.out.absolute(), model)
     contents = listing.of(folder)
-    listing.write(folder, contents, arguments.out.absolute() / f"{folder.name}.sha256")
+    listing.write_sums(folder, contents)
     size = sum(entry.size for entry in contents)
     print(f"{folder}: {size / _MB:.0f} MB in {len(contents)} files, {time.monotonic() - started:.0f} s")
     print(f"SHA-256 of all paths and contents: {listing.digest(contents)}")
@@ -75,7 +75,9 @@ def build(out: Path, model: Path | None) -> Path:
     command += ["--distpath", str(out), "--workpath", str(work), "--log-level", "ERROR"]
     given = {"BUNDLE_MODEL": str(model)} if model is not None else {}
     subprocess.run(command, check=True, cwd=ROOT, env={**_environment(), **given})
-    return out / "embedding-sidecar"
+    folder = out / "embedding-sidecar"
+    listing.write_names(folder)
+    return folder
 
 
 def _environment() -> dict[str, str]:

@@ -6,6 +6,7 @@ Constraint: standard library alone, importable on a bare Python.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +14,19 @@ from preflight.checks import ENVIRONMENT_CHECKS
 from preflight.model import Finding, Report, Status
 from preflight.wire import ErrorCode
 
+#: File in the folder of everything but the executables: the names of all files of the bundle, a line each.
+NAMES = "files.txt"
+
 #: Where a report says that this interpreter was found.
 SOURCE = "bundle"
 
-_CHECK = "bundle.sidecar"
+_SIDECAR = "bundle.sidecar"
+_FILES = "bundle.files"
 _HINT = "Install the app again: a file of it is missing or was changed."
 _FOREIGN = "Install the build of the app that is made for this system and processor."
+
+#: Lost files that a message names.
+_NAMED = 3
 
 #: As many bytes of an executable as tell its system and processor.
 _HEAD_BYTES = 4096
@@ -27,7 +35,8 @@ _HEAD_BYTES = 4096
 def judged(report: Report, supervisor: Path, sidecar: Path) -> Report:
     """Return ``report``, made in the bundle whose executables are given, as a report about that bundle."""
     checks = tuple(_final(finding) for finding in report.checks)
-    return replace(report, checks=(*checks, sidecar_finding(supervisor, sidecar)))
+    files = files_finding(supervisor, Path(__file__).parents[1] / NAMES)
+    return replace(report, checks=(*checks, sidecar_finding(supervisor, sidecar), files))
 
 
 def _final(finding: Finding) -> Finding:
@@ -50,7 +59,33 @@ def sidecar_finding(supervisor: Path, sidecar: Path) -> Finding:
         return _error(sidecar, "a file that may not be executed", _HINT)
     if machine_of(head) != machine_of(_head(supervisor)):
         return _error(sidecar, "one that is not for this system and processor", _FOREIGN)
-    return Finding(_CHECK, Status.OK, None, "an executable", "an executable", f"{sidecar} can be executed.")
+    return Finding(_SIDECAR, Status.OK, None, "an executable", "an executable", f"{sidecar} can be executed.")
+
+
+def files_finding(supervisor: Path, names: Path) -> Finding:
+    """Look whether every file that was built is there: copies lose links, and scanners take files away."""
+    try:
+        expected = names.read_text("utf-8").splitlines()
+    except OSError as error:
+        return _incomplete([names.name], 0, error.strerror or str(error))
+    lost = [name for name in expected if not (supervisor.parent / name).exists()]
+    if lost:
+        return _incomplete(lost, len(expected), "missing")
+    found = f"{len(expected)} files"
+    return Finding(_FILES, Status.OK, None, found, found, f"All {found} of the bundle are there.")
+
+
+def _incomplete(lost: Sequence[str], expected: int, why: str) -> Finding:
+    found = f"{why}: {', '.join(lost[:_NAMED])}" + (f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else "")
+    return Finding(
+        id=_FILES,
+        status=Status.ERROR,
+        code=ErrorCode.SIDECAR_START_FAILED,
+        wanted=f"{expected} files" if expected else "a list of files",
+        found=found,
+        message=f"The bundle is not whole; {found}.",
+        hint=_HINT,
+    )
 
 
 def machine_of(head: bytes) -> bytes:
@@ -72,7 +107,7 @@ def _head(path: Path) -> bytes:
 
 def _error(sidecar: Path, found: str, hint: str) -> Finding:
     return Finding(
-        id=_CHECK,
+        id=_SIDECAR,
         status=Status.ERROR,
         code=ErrorCode.SIDECAR_START_FAILED,
         wanted="an executable",

@@ -33,6 +33,9 @@ SILENCE_S = 60.0
 #: Address space of the helper, where the system can bound it.
 _MEMORY_BYTES = 4 << 30
 
+#: The first argument that makes a bundle's sidecar the helper.
+ARGUMENT = "--read-files"
+
 _ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from sidecar.ingest.isolation import serve; serve()"
 
@@ -99,9 +102,16 @@ class ReaderProcess:
         raise _stuck(path, self._silence_s) if stuck.is_set() else _crashed(path, process)
 
 
+def _command() -> list[str]:
+    """What starts the helper; a bundle has no interpreter, and its executable takes our argument instead."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable, ARGUMENT]
+    return [sys.executable, "-c", _PROGRAM, str(_ROOT)]
+
+
 def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, str(_ROOT)],
+        _command(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

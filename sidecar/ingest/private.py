@@ -43,10 +43,12 @@ class PrivateSidecar:
         Raises ``IngestError`` with what the sidecar says of its failure.
         """
         token = secrets.token_urlsafe(24)
-        environ = wire.scrubbed(os.environ, frozen=False) | wire.sidecar_variables(threads, os.environ)
+        frozen = bool(getattr(sys, "frozen", False))
+        program = (sys.executable,) if frozen else (sys.executable, "-c", _PROGRAM, str(_ROOT))
+        environ = wire.scrubbed(os.environ, frozen=frozen) | wire.sidecar_variables(threads, os.environ)
         environ |= {wire.TOKEN: token, wire.LIFELINE: "1", wire.NONCE: secrets.token_hex(16)}
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", _PROGRAM, str(_ROOT), "--host", "127.0.0.1", "--port", "0"),
+            *(*program, "--host", "127.0.0.1", "--port", "0"),
             *("--threads", str(threads), "--log-level", "error", *arguments),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
