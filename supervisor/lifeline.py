@@ -55,7 +55,10 @@ class Lifeline:
     """Reads a descriptor to its end: the first line may be a token, the rest is dropped, the end means goodbye."""
 
     def __init__(self, fd: int, gone: Callable[[str], None]) -> None:
-        """``gone`` is called, with a reason, when the host is gone. A descriptor that is no lifeline is left alone."""
+        """``gone`` is called, with a reason, when the host is gone. A descriptor that is no lifeline is left alone.
+
+        ``token`` raises ``TokenError`` for a first line that is not one.
+        """
         self.token: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
         self._fd = fd
@@ -108,8 +111,10 @@ class Lifeline:
         try:
             self._decide(read_token(line))
         except TokenError as error:
-            log.warning("the first line of standard input was refused: %s", error)
-            self._decide(None)
+            if self.token.done():
+                log.warning("the first line of standard input was refused: %s", error)
+            else:
+                self.token.set_exception(error)
 
     def _decide(self, token: str | None) -> None:
         if not self.token.done():

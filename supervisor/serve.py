@@ -22,7 +22,7 @@ from supervisor.config import Settings
 from supervisor.http import app, server
 from supervisor.instance import FILE_NAME, Instance, read
 from supervisor.launch import Plan, sidecar_plan
-from supervisor.lifeline import Lifeline, watch_process
+from supervisor.lifeline import Lifeline, TokenError, watch_process
 from supervisor.logs import Logs
 from supervisor.output import Output
 from supervisor.policy import Policy
@@ -31,6 +31,7 @@ from supervisor.process.base import Launcher
 from supervisor.process.memory import settle
 from supervisor.process.platforms import platform_launcher
 from supervisor.programs import OURS
+from supervisor.recorder import recording
 from supervisor.runtime import Runtime
 from supervisor.start_error import StartError
 
@@ -98,7 +99,8 @@ def _claimed(settings: Settings, output: Output, logs: Logs, instance: Instance,
     swept = launcher.sweep(instance.stale_launches())
     if swept:
         log.warning("ended %d processes that a killed supervisor had left behind", swept)
-    with contextlib.closing(listen(settings.host, settings.port, settings.state_dir / FILE_NAME)) as sock:
+    sock = listen(settings.host, settings.port, settings.state_dir / FILE_NAME)
+    with contextlib.closing(sock), recording(settings.state_dir, output, logs.last_lines):
         return asyncio.run(_serve(Ground(settings, output, logs, instance, launcher, sock), plan))
 
 
@@ -166,9 +168,14 @@ async def _open(ground: Ground, runtime: Runtime, lifeline: Lifeline) -> web.App
 
 
 async def _given_token(lifeline: Lifeline) -> str | None:
-    with contextlib.suppress(TimeoutError):
+    try:
         async with asyncio.timeout(TOKEN_WAIT_S):
             return await asyncio.shield(lifeline.token)
+    except TokenError as error:  # a host that meant to set a token must not believe that it did
+        hint = 'Write {"token": "..."} and a line end as the first line, or nothing at all.'
+        raise StartError(ErrorCode.INVALID_REQUEST, f"Standard input: {error}.", hint) from error
+    except TimeoutError:
+        pass
     lifeline.token.set_result(None)
     return None
 
@@ -226,8 +233,8 @@ def _doctor(settings: Settings) -> Callable[[], dict[str, Any]]:
 
     def doctor() -> dict[str, Any]:
         from preflight import render
-        from supervisor import bootstrap
+        from supervisor import examination
 
-        return render.to_dict(bootstrap.find(settings).report)
+        return render.to_dict(examination.examine(settings).report)
 
     return doctor

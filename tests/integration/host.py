@@ -63,6 +63,10 @@ class Host:
     state_dir: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     python: str = sys.executable
+    #: What starts the supervisor; empty: ``python -m supervisor``.
+    program: Sequence[str] = ()
+    #: Whether ``environment`` comes on top of our own, or is all there is.
+    inherits: bool = True
     cwd: Path = ROOT
     events: list[Event] = field(default_factory=list)
     url: str = ""
@@ -74,9 +78,7 @@ class Host:
         self._stderr = (self.state_dir.parent / f"{self.state_dir.name}.stderr").open("w+b")
         self.process = subprocess.Popen(
             [
-                self.python,
-                "-m",
-                "supervisor",
+                *(self.program or (self.python, "-m", "supervisor")),
                 "run",
                 "--port",
                 "0",
@@ -88,7 +90,7 @@ class Host:
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             cwd=self.cwd,
-            env={**os.environ, **self.environment},
+            env={**(os.environ if self.inherits else {}), **self.environment},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -74,13 +74,22 @@ async def test_a_token_in_pieces_and_then_the_end() -> None:
     assert pipe.gone == ["the host closed standard input"]
 
 
-async def test_garbage_is_no_token_and_no_end(caplog: pytest.LogCaptureFixture) -> None:
+async def test_garbage_is_refused_and_no_end() -> None:
     pipe = Pipe()
     os.write(pipe.write, b"\x00\xff secret-ish " + b"z" * 60_000)
-    assert await pipe.lifeline.token is None
+    with pytest.raises(TokenError) as refused:
+        await pipe.lifeline.token
+    assert "secret-ish" not in str(refused.value)
     assert pipe.gone == []
-    assert "refused" in caplog.text and "secret-ish" not in caplog.text
     await pipe.close()
+
+
+async def test_garbage_that_comes_too_late_costs_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    pipe = Pipe()
+    pipe.lifeline.token.set_result(None)
+    os.write(pipe.write, b"secret-ish\n")
+    await pipe.close()
+    assert "refused" in caplog.text and "secret-ish" not in caplog.text
 
 
 async def test_the_end_at_once_is_no_token() -> None:

@@ -62,12 +62,14 @@ def test_a_token_from_the_host_is_taken_and_not_repeated(tmp_path: Path) -> None
     assert host.exit_status() == 0
 
 
-def test_garbage_on_standard_input_costs_a_log_line_only(tmp_path: Path) -> None:
+def test_garbage_on_standard_input_is_refused(tmp_path: Path) -> None:
     with Host(tmp_path, *START) as host:
         host.say(b"\x00\xffgarbage" * 9000)
-        assert host.ready()["token"]
-    assert host.exit_status() == 0
-    assert "first line of standard input was refused" in (tmp_path / "log" / "supervisor.log").read_text()
+        assert host.exit_status() == 1
+    (error,) = [line for line in host.lines if line["channel"] == "startup:error"]
+    assert error["code"] == "INVALID_REQUEST"
+    assert "Standard input" in error["message"] and "token" in error["hint"]
+    assert not any(line["channel"] == "supervisor:ready" for line in host.lines)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
