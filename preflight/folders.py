@@ -19,6 +19,9 @@ from typing import Mapping, NamedTuple
 
 APP_NAME = "embedding-sidecar"
 
+#: Left in an environment by our set-up, as the last thing before it is put in place.
+MARKER = "embedding-sidecar.json"
+
 _CSIDL_LOCAL_APPDATA = 0x1C  # shlobj_core.h
 
 

@@ -48,6 +48,8 @@ class Wanted:
     port: int | None = None
     #: ``instance.json`` of the state folder: a port held by that instance is not a fault.
     instance_file: str | None = None
+    #: Also look at every installed file and at what may be wrong around us: for a report, not for a start.
+    thorough: bool = False
     #: What a person types to have the environment made or repaired.
     setup_command: str = "python3 -m supervisor setup"
     #: Packages of the profile that need not be there.
@@ -109,6 +111,41 @@ class VenvFacts:
     #: From our own marker file: the profile, and the hash of the pins it was filled from.
     profile: str | None = None
     pins: str | None = None
+
+
+@dataclass(frozen=True)
+class FilesFacts:
+    """What the installed packages lack of what they came with; paths relative to where packages are."""
+
+    count: int
+    missing: tuple[str, ...] = ()
+    #: Of another length than when they were installed.
+    changed: tuple[str, ...] = ()
+    #: Kinds of OpenMP runtime that packages bring, as ``libgomp``.
+    openmp: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SurroundingsFacts:
+    """What may be wrong around us. ``proxy``: variables that would send calls to this machine to a proxy."""
+
+    #: Seconds since 1970, as the clock has it, and as the youngest of our own files has it.
+    clock: float
+    newest_file: float
+    proxy: tuple[str, ...] = ()
+    #: Folder of ours, and the service that copies it elsewhere.
+    synced: tuple[tuple[str, str], ...] = ()
+    #: Features of the processor, as Linux names them; None where the system does not tell.
+    cpu: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class InstanceFacts:
+    """What the state folder says of a running instance."""
+
+    url: str
+    pid: int
+    alive: bool
 
 
 @dataclass(frozen=True)
@@ -178,6 +215,9 @@ class Facts:
     memory: MemoryFacts | None = None
     folders: tuple[FolderFacts, ...] = ()
     port: PortFacts | None = None
+    files: FilesFacts | None = None
+    around: SurroundingsFacts | None = None
+    instance: InstanceFacts | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from preflight.wire.version import VERSION
 from supervisor.options import BY_NAME, FLAG, OPTIONS, ORIGINS, Option
 
 _ALL = tuple(option.name for option in OPTIONS)
-_MAKING = ("profile", "engine", "venv", "python", "offline", "torch-index", "state-dir")
+_MAKING = ("profile", "engine", "venv", "python", "offline", "index-url", "torch-index", "state-dir")
 
 #: Command, what it does, options of ``run`` that it takes.
 COMMANDS = (
@@ -25,10 +25,29 @@ COMMANDS = (
     ("restart", "restart its sidecar", ("state-dir",)),
     ("logs", "show its log", ("state-dir",)),
     ("events", "show its events as they come", ("state-dir",)),
+    ("models", "list, fetch, remove and verify models", _MAKING),
+    ("diagnose", "pack reports, launches and logs, without secrets, for whoever is to help", _ALL),
 )
 
 #: Commands that print for programs when asked to.
-_WITH_JSON = {"doctor", "status", "stop", "restart", "logs", "events"}
+_WITH_JSON = {"doctor", "status", "stop", "restart", "logs", "events", "diagnose"}
+
+#: Flags of single commands.
+_FLAGS = (
+    ("--deep", {"doctor"}, "also load every package and embed one text"),
+    ("--fix", {"doctor"}, "repair what can be repaired; asks first"),
+    ("--dry-run", {"doctor"}, "say what --fix would do, and do nothing"),
+    ("--yes", {"doctor"}, "let --fix go on without asking"),
+    ("--wait", {"doctor", "setup"}, "wait while a running supervisor uses the environment"),
+)
+
+#: What ``models`` does, and whether it takes names.
+_MODELS = (
+    ("list", "*", "show the models on disk"),
+    ("add", "+", "fetch models, or what is missing of them"),
+    ("remove", "+", "remove models from the cache"),
+    ("verify", "*", "check every file of the models against what it should be"),
+)
 
 
 class UsageError(ValueError):
@@ -69,13 +88,24 @@ def _parser() -> argparse.ArgumentParser:
             _add(command, BY_NAME[option])
         if name in _WITH_JSON:
             command.add_argument("--json", action="store_true", help="print JSON")
-        if name == "doctor":
-            command.add_argument(
-                "--fix", action="store_true", help="make or repair the environment if that is the fault"
-            )
+        for flag, of, help_ in _FLAGS:
+            if name in of:
+                command.add_argument(flag, action="store_true", help=help_)
         if name == "logs":
             command.add_argument("--tail", type=int, default=200, metavar="N", help="how many lines (default 200)")
+        if name == "diagnose":
+            command.add_argument("-o", "--output", metavar="FILE.zip", help="where to; default: here, named by time")
+        if name == "models":
+            _add_models(command)
     return parser
+
+
+def _add_models(command: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=_Parser)
+    for name, count, help_ in _MODELS:
+        action = actions.add_parser(name, help=help_, description=help_.capitalize() + ".", allow_abbrev=False)
+        action.add_argument("names", nargs=count, metavar="MODEL", help="name on the hub, as ORG/NAME")
+        action.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add(command: argparse.ArgumentParser, option: Option) -> None:

@@ -8,13 +8,11 @@ Constraint: standard library alone, importable on a bare Python.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,29 +21,18 @@ from preflight.model import Report
 from preflight.probes.interpreter import is_inside
 from preflight.wire import ErrorCode, Stage
 from preflight.wire.environment import scrubbed
-from supervisor import interpreter, provision
+from supervisor import interpreter
 from supervisor.config import Settings
-from supervisor.interpreter import Choice, module_command
+from supervisor.entered import SETUP, Entered
+from supervisor.interpreter import Choice
 from supervisor.output import Output
-from supervisor.programs import FROM_SOURCE, OURS
-from supervisor.provision import Order, Sources, Tell
+from supervisor.probing import module_command
+from supervisor.programs import OURS
 from supervisor.start_error import StartError
 from supervisor.stopping import Stopping
 
-#: Set for the process that replaces this one, read and removed by it.
-ENTERED = "SUPERVISOR_ENTERED"
-
-_SETUP = f"{FROM_SOURCE} setup"
-
-
-@dataclass(frozen=True, slots=True)
-class Entered:
-    """The environment that this process runs in; beside a bundle's supervisor, the one that its sidecar runs in."""
-
-    #: Where it was found: ``option``, ``project``, ``sidecar``, ``running``, ``managed`` or ``bundle``.
-    source: str
-    #: None: the interpreter, or the bundle, as it is.
-    venv: Path | None
+#: Takes percent (0 to 100, never going back) and what is being done.
+Tell = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +56,7 @@ class Replacement:
             os.execve(self.command[0], self.command, self.environ)  # noqa: S606 - a list of our own
         except OSError as error:
             message = f"The interpreter {self.command[0]} could not be started: {error.strerror or error}."
-            raise StartError(ErrorCode.VENV_BROKEN, message, f"Rebuild the environment: {_SETUP}") from error
+            raise StartError(ErrorCode.VENV_BROKEN, message, f"Rebuild the environment: {SETUP}") from error
 
 
 def enter_environment(
@@ -81,9 +68,6 @@ def enter_environment(
     stages 1 to 3. ``arguments``: those of the command line, for the new
     process. Raises ``StartError`` and ``Stopped``.
     """
-    entered = _handed_over()
-    if entered is not None:
-        return entered
     output.emit_stage(Stage.SUPERVISOR_START, "Supervisor started")
     output.emit_stage(Stage.PREFLIGHT, "Checking this machine")
     choice = find(settings)
@@ -98,28 +82,33 @@ def enter_environment(
     return _replacement(choice.python, entered, arguments)
 
 
-def find(settings: Settings) -> Choice:
-    """Choose the environment, made already or not."""
+def find(settings: Settings, *, thorough: bool = False) -> Choice:
+    """Choose the environment, made already or not. ``thorough``: look at all that a report tells."""
     places = interpreter.candidates(settings)
-    return interpreter.choose(places, lambda candidate: interpreter.probe(settings, candidate))
+    return interpreter.choose(places, lambda candidate: interpreter.probe(settings, candidate, thorough=thorough))
 
 
-def make(settings: Settings, choice: Choice, tell: Tell, stopping: Stopping, *, anew: bool = False) -> Choice:
+def make(
+    settings: Settings, choice: Choice, tell: Tell, stopping: Stopping, *, anew: bool = False, wait: bool = False
+) -> Choice:
     """Make or repair the chosen environment; returns the choice with the report of what came of it.
 
-    ``anew``: even if it is complete. Raises ``StartError`` and ``Stopped``.
+    ``anew``: even if it is complete. ``wait``: until nobody uses it, instead
+    of refusing. Raises ``StartError`` and ``Stopped``.
     """
+    from supervisor.provision import Order, Sources, provision  # most runs make nothing
+
     venv = choice.candidate.venv
     assert venv is not None, "only the last place is made, and it is an environment"
 
     def is_complete() -> bool:
         return not anew and interpreter.is_complete(interpreter.probe(settings, choice.candidate))
 
-    sources = Sources(offline=settings.offline, torch_index=settings.torch_index)
+    sources = Sources(offline=settings.offline, index=settings.index_url, torch_index=settings.torch_index)
     python = interpreter.base_python(settings)
-    order = Order(venv, python, settings.wanted_profile, interpreter.requirements(), sources)
+    order = Order(venv, python, settings.wanted_profile, interpreter.requirements(), sources, wait=wait)
     with stopping.deferred() as check:
-        provision.provision(order, tell=tell, check=check, is_complete=is_complete)
+        provision(order, tell=tell, check=check, is_complete=is_complete)
     made = Choice(choice.candidate, interpreter.probe(settings, choice.candidate))
     if not made.is_complete:
         finding = next(finding for finding in made.report.errors if finding.id in ENVIRONMENT_CHECKS)
@@ -141,26 +130,6 @@ def _make(settings: Settings, choice: Choice, output: Output, stopping: Stopping
     return make(settings, choice, tell, stopping)
 
 
-def _handed_over() -> Entered | None:
-    """What the process that we replaced found out; None in a first process."""
-    text = os.environ.pop(ENTERED, None)
-    if text is None:
-        return None
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        data = json.loads(text)
-        entered = Entered(str(data["source"]), Path(data["venv"]))
-        if is_inside(str(entered.venv)):
-            return entered
-        raise StartError(
-            ErrorCode.VENV_BROKEN,
-            f"The interpreter of {entered.venv} runs in {sys.prefix} instead.",
-            f"Rebuild the environment: {_SETUP}",
-            {"venv": str(entered.venv), "prefix": sys.prefix},
-        )
-    return None
-
-
 def _replacement(python: Path, entered: Entered, arguments: Sequence[str]) -> Replacement:
-    environ = scrubbed(os.environ, frozen=OURS.is_bundled)
-    environ[ENTERED] = json.dumps({"source": entered.source, "venv": str(entered.venv)})
+    environ = {**scrubbed(os.environ, frozen=OURS.is_bundled), **entered.variable()}
     return Replacement(tuple(module_command(python, "supervisor", arguments)), environ)

@@ -1,9 +1,10 @@
-"""The command line: the one module that prints and chooses the exit status.
+"""The command line: the one place that chooses the exit status; it and ``supervisor.commands`` print.
 
 Status 0: stopped as asked, or a report without errors; 1: failed, and said
 why; 2: the command line or a setting cannot be used.
 
-Constraint: standard library alone at import; it runs on a bare Python.
+Constraint: standard library alone at import; it runs on a bare Python. What
+only one command needs is imported by that command: ``run`` stays loaded.
 """
 
 from __future__ import annotations
@@ -12,28 +13,20 @@ import argparse
 import json
 import os
 import sys
-import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
-from preflight import render
-from preflight.model import Report, Status
 from preflight.wire import Channel, ErrorCode, State
-from preflight.wire.http import error_body
 from supervisor import arguments as command_line
-from supervisor import bootstrap, client, interpreter
 from supervisor.arguments import UsageError
-from supervisor.client import ClientError
 from supervisor.config import ConfigError, Settings, load
-from supervisor.human import HumanView
-from supervisor.interpreter import Choice
+from supervisor.entered import Entered, handed_over
 from supervisor.output import Mode, Output
 from supervisor.programs import OURS
-from supervisor.setup_view import SetupView
 from supervisor.start_error import StartError
 from supervisor.stopping import Stopped, Stopping
+from supervisor.use import used
 
 _STDIN = 0
 
@@ -59,15 +52,18 @@ def _run(settings: Settings, argv: Sequence[str]) -> int:
     output = Output(_mode(settings.events), sys.stdout)
     try:
         with Stopping(lifeline=_STDIN) as stopping:
-            entered = bootstrap.enter_environment(settings, output, stopping, argv)
-            if isinstance(entered, bootstrap.Replacement):
-                output.close()
-                sys.stdout.write("\n" if _redraws(settings.events) else "")
-                output = Output(_mode(settings.events), sys.stdout)
-                return entered.carry_out()
-            from supervisor.serve import run  # needs the environment's packages
+            entered = handed_over()
+            if entered is None:
+                from supervisor import bootstrap  # once, by the process that is replaced
 
-            return run(settings, output, venv=entered.venv)
+                found = bootstrap.enter_environment(settings, output, stopping, argv)
+                if isinstance(found, bootstrap.Replacement):
+                    output.close()
+                    sys.stdout.write("\n" if _redraws(settings.events) else "")
+                    output = Output(_mode(settings.events), sys.stdout)
+                    return found.carry_out()
+                entered = found
+            return _serve(settings, output, entered)
     except Stopped as stopped:
         output.emit(Channel.STATE, state=State.STOPPED.value, reason=str(stopped), restarts=0, next_retry_s=None)
         return 0
@@ -80,6 +76,13 @@ def _run(settings: Settings, argv: Sequence[str]) -> int:
     finally:
         output.close()
     return 1
+
+
+def _serve(settings: Settings, output: Output, entered: Entered) -> int:
+    from supervisor.serve import run  # needs the environment's packages
+
+    with used(entered.venv or Path(sys.prefix)):
+        return run(settings, output, venv=entered.venv)
 
 
 def _mode(events: str) -> Mode:
@@ -104,134 +107,17 @@ def _misused(argv: Sequence[str], message: str, usage: str) -> int:
     return 2
 
 
-# --- the environment ------------------------------------------------------
-
-
-def _doctor(settings: Settings, arguments: argparse.Namespace) -> int:
-    started = time.perf_counter()
-    choice = bootstrap.find(settings)
-    if arguments.fix and not choice.is_complete:
-        bootstrap.refuse_hopeless(choice.report)
-        choice = _make(settings, choice, sys.stderr, anew=False)
-    report = replace(choice.report, duration_ms=round((time.perf_counter() - started) * 1000))
-    sys.stdout.write(render.to_json(report) + "\n" if arguments.json else render.to_text(report))
-    return 0 if report.ok else 1
-
-
-def _setup(settings: Settings, _: argparse.Namespace) -> int:
-    started = time.perf_counter()
-    # Set-up makes its own environment even where another one would do.
-    place = interpreter.candidates(settings)[-1]
-    choice = Choice(place, interpreter.probe(settings, place))
-    current = choice.is_complete and (place.venv is None or not _is_outdated(settings, choice.report))
-    if not current:
-        bootstrap.refuse_hopeless(choice.report)
-        choice = _make(settings, choice, sys.stdout, anew=choice.is_complete)
-    profile = settings.wanted_profile.value
-    done = "Nothing to do" if current else f"Done in {time.perf_counter() - started:.0f} s"
-    where = place.venv or OURS.executable
-    sys.stdout.write(f"{done}: {where} holds the profile {profile} (Python {choice.report.python.version}).\n")
-    return 0
-
-
-def _is_outdated(settings: Settings, report: Report) -> bool:
-    """The environment works, but set-up would make another one now."""
-    if any(finding.id == "venv.pins" and finding.status is Status.WARNING for finding in report.checks):
-        return True
-    return settings.python is not None and not interpreter.is_made_with(settings.python, report)
-
-
-def _make(settings: Settings, choice: Choice, stream: Any, *, anew: bool) -> Choice:
-    """Make or repair the environment, with its progress on ``stream``."""
-    view = SetupView(stream.isatty())
-
-    def tell(percent: float, message: str) -> None:
-        stream.write(view.render(percent, message))
-        stream.flush()
-
-    try:
-        with Stopping() as stopping:
-            return bootstrap.make(settings, choice, tell, stopping, anew=anew)
-    finally:
-        stream.write(view.close())
-
-
-# --- the running instance -------------------------------------------------
-
-
-def _status(settings: Settings, arguments: argparse.Namespace) -> int:
-    status = client.status(client.find(settings.state_dir))
-    _say(status, _status_text(status), arguments)
-    return 0
-
-
-def _stop(settings: Settings, arguments: argparse.Namespace) -> int:
-    running = client.find(settings.state_dir)
-    client.stop(running)
-    _say({"stopped": True, "pid": running.pid}, f"Stopped (process {running.pid}).", arguments)
-    return 0
-
-
-def _restart(settings: Settings, arguments: argparse.Namespace) -> int:
-    accepted = client.restart(client.find(settings.state_dir))
-    _say(accepted, "The sidecar is being replaced; 'status' and 'events' show how it goes.", arguments)
-    return 0
-
-
-def _logs(settings: Settings, arguments: argparse.Namespace) -> int:
-    lines = client.logs(client.find(settings.state_dir), arguments.tail)
-    _say({"lines": lines}, "\n".join(lines), arguments)
-    return 0
-
-
-def _events(settings: Settings, arguments: argparse.Namespace) -> int:
-    """One event a line until the instance ends, or Ctrl-C."""
-    view = HumanView(is_terminal=False)
-    for event in client.events(client.find(settings.state_dir)):
-        sys.stdout.write(json.dumps(event.fields) + "\n" if arguments.json else view.render(event.fields))
-        sys.stdout.flush()
-    return 0
-
-
-def _say(value: Mapping[str, Any], text: str, arguments: argparse.Namespace) -> None:
-    sys.stdout.write((json.dumps(value) if arguments.json else text) + "\n")
-
-
-def _status_text(status: Mapping[str, Any]) -> str:
-    model = status.get("model") or {}
-    rows = {
-        "State": status.get("state"),
-        "Reason": status.get("reason"),
-        "Stage": status.get("stage"),
-        "Model": model.get("model"),
-        "Restarts": status.get("restarts"),
-        "Up for": f"{status.get('uptime_s', 0):.0f} s",
-        "Sidecar": f"process {status['sidecar_pid']}" if status.get("sidecar_pid") else None,
-        "Next try": f"in {status['next_retry_s']:.0f} s" if status.get("next_retry_s") else None,
-    }
-    return "\n".join(f"{name}: {value}" for name, value in rows.items() if value not in (None, ""))
-
-
-# --- failures -------------------------------------------------------------
-
-_COMMANDS: dict[str, Callable[[Settings, argparse.Namespace], int]] = {
-    "doctor": _doctor,
-    "setup": _setup,
-    "status": _status,
-    "stop": _stop,
-    "restart": _restart,
-    "logs": _logs,
-    "events": _events,
-}
+# --- the other commands -----------------------------------------------------
 
 
 def _guarded(settings: Settings, arguments: argparse.Namespace) -> int:
     """Carry out a command that is not ``run``; what goes wrong is one typed error."""
+    from supervisor.commands import carry_out
+
     try:
-        return _COMMANDS[arguments.command](settings, arguments)
-    except (StartError, ClientError) as error:
-        details = error.details if isinstance(error, StartError) else {}
-        return _failed(error_body(error.code, error.message, hint=error.hint, details=details), arguments)
+        return carry_out(settings, arguments)
+    except StartError as error:
+        return _failed(error, arguments)
     except (Stopped, KeyboardInterrupt) as stopped:
         sys.stderr.write(f"Stopped{f' ({stopped})' if str(stopped) else ''}; nothing was changed.\n")
     except BrokenPipeError:  # whoever read our output had enough
@@ -240,14 +126,16 @@ def _guarded(settings: Settings, arguments: argparse.Namespace) -> int:
     return 1
 
 
-def _failed(body: Mapping[str, Any], arguments: argparse.Namespace) -> int:
-    error = body["error"]
-    error["hint"] = OURS.worded(error["hint"])
+def _failed(error: StartError, arguments: argparse.Namespace) -> int:
+    hint = OURS.worded(error.hint)
     if getattr(arguments, "json", False):
+        from preflight.wire.http import error_body
+
+        body = error_body(error.code, error.message, hint=hint, details=error.details)
         sys.stdout.write(json.dumps(body) + "\n")
         return 1
-    lines = [f"{error['code']}: {error['message']}"]
-    lines += [f"    | {line}" for line in error["details"].get("last_lines", ())]
-    lines += [f"Next step: {error['hint']}"] if error["hint"] else []
+    lines = [f"{error.code.value}: {error.message}"]
+    lines += [f"    | {line}" for line in error.details.get("last_lines", ())]
+    lines += [f"Next step: {hint}"] if hint else []
     sys.stderr.write("\n".join(lines) + "\n")
     return 1

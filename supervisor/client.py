@@ -175,6 +175,11 @@ def is_alive(running: Running) -> bool:
         return True
 
 
+def recorded(state_dir: Path) -> Running:
+    """Return the instance that the file in ``state_dir`` describes, proven or not. Raises ``NotRunningError``."""
+    return _read(state_dir)
+
+
 def _read(state_dir: Path) -> Running:
     path = state_dir / INSTANCE_FILE
     try:

@@ -67,6 +67,8 @@ class Settings:
     log_level: str | None
     attach: bool
     offline: bool
+    #: None: as pip is configured.
+    index_url: str | None
     torch_index: str | None
     #: Where the managed environment is, or will be made.
     data_dir: Path

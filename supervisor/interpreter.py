@@ -5,38 +5,23 @@ Constraint: standard library alone, importable on a bare Python.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
-from preflight import discovery, gate, render
 from preflight.checks import ENVIRONMENT_CHECKS
-from preflight.cli import to_argument
 from preflight.dependencies import Profile, needed_for
-from preflight.examine import examine
-from preflight.model import Finding, Folder, PassedOver, Report, Status, Wanted
-from preflight.probes.interpreter import environment, is_inside, venv_python
-from preflight.wire import ErrorCode
-from preflight.wire.environment import scrubbed
-from supervisor import bundle
+from preflight.model import Folder, PassedOver, Report, Wanted
+from preflight.probes.interpreter import venv_python
+from supervisor import bundle, marker
 from supervisor.config import Settings
+from supervisor.probing import found_python, look, probe_base
 from supervisor.programs import OURS
-from supervisor.provision import marker
 from supervisor.start_error import StartError
 
 #: Folder that holds our packages, and in a checkout the files beside them.
 ROOT = OURS.root
-
-#: Longest that a probe may take: a cold disk, a virus scanner at its first look.
-PROBE_LIMIT_S = 20.0
-
-#: Puts our packages, and nothing that lies beside them, within reach of any interpreter: where the project is
-#: installed, its folder holds the packages of another environment.
-_REACH = "import sys; sys.path[0] = sys.argv.pop(1); import preflight{others}; del sys.path[0]; "
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +100,8 @@ def choose(places: Sequence[Candidate], probe: Probe) -> Choice:
     return Choice(places[-1], replace(report, passed_over=tuple(passed)))
 
 
-def wanted(settings: Settings, candidate: Candidate) -> Wanted:
-    """What the checks must hold for a run with ``settings`` in ``candidate``."""
+def wanted(settings: Settings, candidate: Candidate, *, thorough: bool = False) -> Wanted:
+    """What the checks must hold for a run with ``settings`` in ``candidate``; ``thorough``: for a report."""
     profile = settings.wanted_profile
     folders = [Folder("state", str(settings.state_dir)), Folder("log", str(settings.log_dir))]
     if candidate.source in {"managed", "option"} and candidate.venv is not None:
@@ -131,30 +116,19 @@ def wanted(settings: Settings, candidate: Candidate) -> Wanted:
         host=settings.host,
         port=settings.port,
         instance_file=str(settings.state_dir / "instance.json"),
+        thorough=thorough,
         setup_command=_setup_command(settings),
     )
 
 
-def probe(settings: Settings, candidate: Candidate) -> Report:
+def probe(settings: Settings, candidate: Candidate, *, thorough: bool = False) -> Report:
     """Run preflight in ``candidate``, or on its behalf where nothing can run in it yet. Never raises."""
-    ask = wanted(settings, candidate)
-    if candidate.source == bundle.SOURCE:
-        return bundle.judged(examine(ask, candidate.source), Path(OURS.executable), OURS.bundled_sidecar)
-    if candidate.venv is None or is_inside(str(candidate.venv)):
-        return examine(ask, candidate.source)
-    facts = environment(str(candidate.venv))
-    if facts.configured and facts.base_exists and facts.python_problem is None:
-        return _probe_inside(str(venv_python(candidate.venv)), ask, candidate.source)
-    if settings.python is not None:
-        return _probe_base(settings.python, ask)
-    if OURS.is_bundled:
-        return _probe_found(ask)
-    return examine(ask)
+    return look(wanted(settings, candidate, thorough=thorough), candidate.source, settings.python)
 
 
 def is_made_with(python: Path, report: Report) -> bool:
     """Whether the environment of ``report`` runs the same minor release as the interpreter ``python``."""
-    made = _probe_base(python, Wanted()).python.version
+    made = probe_base(python, Wanted()).python.version
     return made.split(".")[:2] == report.python.version.split(".")[:2]
 
 
@@ -163,120 +137,10 @@ def base_python(settings: Settings) -> str:
     if settings.python is None:
         return found_python() or getattr(sys, "_base_executable", "") or sys.executable
     ask = Wanted(profile=settings.wanted_profile)
-    for finding in _probe_base(settings.python, ask).errors:
+    for finding in probe_base(settings.python, ask).errors:
         if finding.id.startswith("python."):
             raise StartError.of(finding, path=str(settings.python))
     return str(settings.python)
-
-
-@cache
-def found_python() -> str | None:
-    """The newest supported interpreter of this machine, for a bundle, which is none; None where there is none."""
-    found = discovery.supported() if OURS.is_bundled else []
-    return found[0].path if found else None
-
-
-def module_command(python: str | Path, module: str, arguments: Sequence[str]) -> list[str]:
-    """The command that runs one of our packages under another interpreter, from any folder.
-
-    The project's folder is within reach for our own packages only.
-    """
-    others = "" if module == "preflight" else f", {module}"
-    code = _REACH.format(others=others) + f"from {module}.__main__ import main; sys.exit(main())"
-    return [str(python), *OURS.flags, "-E", "-s", "-c", code, str(ROOT), *arguments]
-
-
-def _probe_inside(python: str, ask: Wanted, source: str) -> Report:
-    try:
-        report = _run_preflight(python, ask, source)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        return _not_answering(examine(ask, source), ask, python, error)
-    return replace(report, checks=tuple(_mended_by_rebuilding(f, ask) for f in report.checks))
-
-
-def _mended_by_rebuilding(finding: Finding, ask: Wanted) -> Finding:
-    """An environment of the wrong Python is rebuilt with the right one."""
-    if finding.status is Status.ERROR and finding.id.startswith("python."):
-        return replace(finding, fixable=True, hint=f"Rebuild the environment: {ask.setup_command}")
-    return finding
-
-
-def _probe_base(python: Path, ask: Wanted) -> Report:
-    """Ask the interpreter that was named; its report is about an environment it would make."""
-    try:
-        return _run_preflight(str(python), ask, "option")
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        finding = Finding(
-            id="python.version",
-            status=Status.ERROR,
-            code=ErrorCode.PYTHON_NOT_FOUND,
-            wanted="an interpreter",
-            found=_reason(error),
-            message=f"--python: {python} does not run: {_reason(error)}.",
-            hint="Name the full path of a Python, such as /usr/bin/python3.",
-        )
-        report = examine(ask)
-        return replace(report, checks=tuple(_replaced(report.checks, finding)))
-
-
-def _probe_found(ask: Wanted) -> Report:
-    """Ask the interpreter that an environment would be made with, out of those of this machine."""
-    python = found_python()
-    if python is not None:
-        return _probe_base(Path(python), ask)
-    missing = Finding(
-        id="python.version",
-        status=Status.ERROR,
-        code=ErrorCode.PYTHON_NOT_FOUND,
-        wanted=gate.WANTED,
-        found="no interpreter",
-        message=f"The profile {ask.profile.value} needs Python {gate.WANTED}; none was found on this machine.",
-        hint="Install Python, name one with --python, or use --engine openvino, which needs none.",
-    )
-    report = examine(ask)
-    return replace(report, checks=tuple(_replaced(report.checks, missing)))
-
-
-def _run_preflight(python: str, ask: Wanted, source: str) -> Report:
-    arguments = ["--json", "--wanted", to_argument(ask), "--source", source]
-    done = subprocess.run(
-        module_command(python, "preflight", arguments),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env=scrubbed(os.environ, frozen=OURS.is_bundled),
-        timeout=PROBE_LIMIT_S,
-    )
-    try:
-        return render.from_json(done.stdout.decode("utf-8", "replace"))
-    except ValueError:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise ValueError(lines[-1] if lines else f"exit status {done.returncode}") from None
-
-
-def _not_answering(report: Report, ask: Wanted, python: str, error: Exception) -> Report:
-    """The environment looks sound from outside, yet its interpreter does not do its work."""
-    message = f"The environment {ask.venv} is unusable: its interpreter {python} does not run: {_reason(error)}."
-    broken = Finding(
-        id="venv.sound",
-        status=Status.ERROR,
-        code=ErrorCode.VENV_BROKEN,
-        wanted="a sound environment",
-        found=_reason(error),
-        message=message,
-        hint=f"Rebuild it: {ask.setup_command}",
-        fixable=True,
-    )
-    return replace(report, checks=tuple(_replaced(report.checks, broken)))
-
-
-def _replaced(findings: Sequence[Finding], finding: Finding) -> Iterator[Finding]:
-    return (finding if old.id == finding.id else old for old in findings)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, subprocess.TimeoutExpired):
-        return f"no answer within {PROBE_LIMIT_S:.0f} s"
-    return str(getattr(error, "strerror", None) or error)
 
 
 def _is_bare(report: Report) -> bool:

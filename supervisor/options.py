@@ -156,6 +156,8 @@ OPTIONS = (
     Option("log-level", one_of("debug", "info", "warning", "error"), "print log lines of this level and above"),
     Option("attach", FLAG, "use an instance that is running already", False),
     Option("offline", FLAG, "never use the network", False),
+    Option("index-url", TEXT, "package index to install from, instead of the one that pip is configured to use",
+           metavar="URL"),
     Option("torch-index", TEXT, "package index that has the CPU builds of torch", metavar="URL"),
 )  # fmt: skip
 

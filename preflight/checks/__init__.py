@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple
 
-from preflight.checks import environment, interpreter, machine
+from preflight.checks import environment, interpreter, machine, surroundings
 from preflight.checks.environment import missing
 from preflight.checks.verdict import Verdict
 from preflight.model import Facts, Finding
@@ -30,10 +30,17 @@ CHECKS = (
     Check("venv.pins", environment.venv_pins),
     Check("deps.present", environment.deps_present),
     Check("deps.range", environment.deps_range),
+    Check("deps.files", environment.deps_files),
+    Check("deps.openmp", environment.openmp_single),
     Check("disk.space", machine.disk_space),
     Check("memory.free", machine.memory_free),
     Check("paths.writable", machine.paths_writable),
+    Check("paths.local", surroundings.folders_local),
     Check("port.free", machine.port_free),
+    Check("instance", surroundings.instance_running),
+    Check("proxy.loopback", surroundings.proxy_spares_loopback),
+    Check("clock.sane", surroundings.clock_sane),
+    Check("cpu.features", surroundings.cpu_features),
 )
 
 #: Those that judge one environment; the others judge the machine.

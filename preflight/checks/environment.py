@@ -5,7 +5,7 @@ Constraint: CPython 3.8 or newer, standard library alone; no I/O.
 
 from __future__ import annotations
 
-from preflight.checks.verdict import Verdict, error, ok, skipped
+from preflight.checks.verdict import Verdict, error, ok, skipped, warning
 from preflight.dependencies import needed_for
 from preflight.model import Facts, Status, VenvFacts
 from preflight.specifiers import contains
@@ -96,6 +96,36 @@ def deps_range(facts: Facts) -> Verdict:
     found = ", ".join(f"{name} {version}" for name, version in off.items())
     message = f"Wanted {wanted}; found {found}."
     return error(ErrorCode.PYTHON_DEPS_INCOMPATIBLE, message, wanted, found, _setup_hint(facts), fixable=True)
+
+
+def deps_files(facts: Facts) -> Verdict:
+    """Nothing of what the packages came with is gone or cut short."""
+    files = facts.files
+    if files is None:
+        return skipped("Only a report looks at this, in an environment that set-up made.")
+    if not files.missing and not files.changed:
+        return ok(f"All {files.count} files of the packages are as they were installed.")
+    parts = [f"{len(names)} {word}" for names, word in ((files.missing, "gone"), (files.changed, "changed")) if names]
+    example = (files.missing + files.changed)[0]
+    found = f"{' and '.join(parts)}, such as {example}"
+    message = f"Of the {files.count} files of the packages, {found}."
+    hint = f"Rebuild the environment: {facts.wanted.setup_command}"
+    return error(ErrorCode.VENV_BROKEN, message, "every file as it was installed", found, hint, fixable=True)
+
+
+def openmp_single(facts: Facts) -> Verdict:
+    """One kind of OpenMP runtime: two in one process wait for each other."""
+    kinds = facts.files.openmp if facts.files else ()
+    if len(kinds) < 2:
+        return ok("No two OpenMP runtimes meet.") if facts.files else skipped("Only a report looks at this.")
+    found = ", ".join(kinds)
+    return warning(
+        ErrorCode.PYTHON_DEPS_INCOMPATIBLE,
+        f"Packages bring {len(kinds)} OpenMP runtimes, {found}; together in one process they can stall it.",
+        "one OpenMP runtime",
+        found,
+        "Keep other programs' packages out of this environment, or rebuild it: " + facts.wanted.setup_command,
+    )
 
 
 def _is_within(specifier: str, version: str) -> bool:

@@ -33,6 +33,11 @@ def skipped(message: str) -> Verdict:
     return Verdict(Status.SKIPPED, message)
 
 
+def warning(code: ErrorCode, message: str, wanted: str, found: str, hint: str, fixable: bool = False) -> Verdict:
+    """Worth a word, and no reason not to start."""
+    return Verdict(Status.WARNING, message, wanted, found, code, hint, fixable)
+
+
 def error(code: ErrorCode, message: str, wanted: str, found: str, hint: str, fixable: bool = False) -> Verdict:
     """It keeps us from starting."""
     return Verdict(Status.ERROR, message, wanted, found, code, hint, fixable)

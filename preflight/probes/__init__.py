@@ -13,7 +13,7 @@ import sys
 from typing import Mapping
 
 from preflight.model import Facts, PackageFacts, VenvFacts, Wanted
-from preflight.probes import interpreter, machine, network, packages
+from preflight.probes import interpreter, machine, network, packages, surroundings
 
 
 def collect(wanted: Wanted, source: str = "running") -> Facts:
@@ -34,7 +34,15 @@ def collect(wanted: Wanted, source: str = "running") -> Facts:
         memory=machine.memory(),
         folders=tuple(machine.folder(folder) for folder in wanted.folders),
         port=network.port(wanted.host, wanted.port, wanted.instance_file) if wanted.port else None,
+        files=packages.files() if wanted.thorough and _is_ours_to_read(venv) else None,
+        around=surroundings.look(wanted) if wanted.thorough else None,
+        instance=network.instance(wanted.instance_file),
     )
+
+
+def _is_ours_to_read(venv: VenvFacts | None) -> bool:
+    """Files are compared where set-up put them; elsewhere a person may have changed them on purpose."""
+    return venv is not None and venv.pins is not None and interpreter.is_inside(venv.path)
 
 
 def _packages(wanted: Wanted, venv: VenvFacts | None) -> tuple[PackageFacts, ...] | None:

@@ -11,10 +11,8 @@ import sysconfig
 from pathlib import Path
 from typing import Any, Mapping
 
+from preflight.folders import MARKER
 from preflight.model import PythonFacts, VenvFacts
-
-#: Left in an environment by our set-up, as the last thing before it is put in place.
-MARKER = "embedding-sidecar.json"
 
 #: What we need of the standard library that distributions split off or builds leave out.
 NEEDED_MODULES = ("ctypes", "ensurepip", "ssl", "venv", "zlib")

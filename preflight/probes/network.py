@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Iterator
 from urllib.parse import urlsplit
 
-from preflight.model import PortFacts, PortProblem
+from preflight.model import InstanceFacts, PortFacts, PortProblem
 
 _LISTEN = "0A"  # /proc/net/tcp's name of the state
 
@@ -44,18 +44,31 @@ def _failed(host: str, number: int, error: OSError, instance_file: str | None) -
     if error.errno != errno.EADDRINUSE:
         return PortFacts(host, number, PortProblem.FORBIDDEN, detail)
     pid = _listener(number)
-    instance = _instance(instance_file)
-    ours = instance is not None and instance[0] == number and (pid is None or pid == instance[1])
+    known = instance(instance_file)
+    ours = known is not None and urlsplit(known.url).port == number and (pid is None or pid == known.pid)
     return PortFacts(host, number, PortProblem.IN_USE, detail, _described(pid), ours)
 
 
-def _instance(path: str | None) -> tuple[int, int] | None:
-    """Port and pid that the state folder's instance file names."""
+def instance(path: str | None) -> InstanceFacts | None:
+    """The instance that the state folder's file names; None when it names none."""
     try:
-        instance = json.loads(Path(path or "").read_text("utf-8"))
-        return urlsplit(str(instance["url"])).port or 0, int(instance["pid"])
+        told = json.loads(Path(path or "").read_text("utf-8"))
+        url, pid = str(told["url"]), int(told["pid"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return InstanceFacts(url, pid, _is_alive(pid))
+
+
+def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":
+        return True  # asking there needs more than a signal that is none; the port tells
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # somebody else's
+        return True
+    return True
 
 
 def _listener(number: int) -> int | None:

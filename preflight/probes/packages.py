@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.metadata
 import importlib.util
-from typing import Collection
+import os
+import re
+import sysconfig
+from pathlib import Path
+from typing import Collection, Iterator
 
 from preflight.dependencies import Profile, needed_for
-from preflight.model import PackageFacts
+from preflight.model import FilesFacts, PackageFacts
+
+#: A runtime of OpenMP in a package's folder of libraries; two kinds in one process stall each other.
+_OPENMP = re.compile(r"(?:^|/)(lib(?:gomp|iomp5|omp))(?:-[0-9a-f]+)?\.(?:so|dylib|dll)")
 
 
 def installed(profile: Profile, spared: Collection[str] = ()) -> tuple[PackageFacts, ...]:
@@ -37,3 +45,34 @@ def _is_importable(module: str) -> bool:
     except (ImportError, ValueError):
         return False
     return spec is not None and spec.origin is not None
+
+
+def files() -> FilesFacts:
+    """Compare every file that the packages of this environment came with: is it there, and as long as it was?"""
+    missing, changed, openmp, count = [], [], set(), 0
+    for folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        for name, size in _recorded(Path(folder)):
+            count += 1
+            if found := _OPENMP.search(name):
+                openmp.add(found[1])
+            try:
+                length = os.stat(folder + "/" + name).st_size  # noqa: PTH116 thousands of them
+            except OSError:
+                missing.append(name)
+                continue
+            if length != size:
+                changed.append(name)
+    return FilesFacts(count, tuple(missing), tuple(changed), tuple(sorted(openmp)))
+
+
+def _recorded(folder: Path) -> Iterator[tuple[str, int]]:
+    """Names and lengths of the installed files; scripts, which set-up rewrites, left out."""
+    for record in sorted(folder.glob("*.dist-info/RECORD")):
+        try:
+            rows = list(csv.reader(record.read_text("utf-8").splitlines()))
+        except (OSError, ValueError, csv.Error):
+            yield f"{record.parent.name}/RECORD", -1
+            continue
+        for row in rows:
+            if len(row) == 3 and row[2].isdigit() and not row[0].startswith(".."):
+                yield row[0], int(row[2])

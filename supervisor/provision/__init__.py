@@ -10,13 +10,15 @@ Constraint: standard library alone, importable on a bare Python.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preflight.dependencies import Profile
 from preflight.probes.interpreter import venv_python
-from supervisor.provision import marker, place
+from supervisor import marker, use
+from supervisor.provision import place
 from supervisor.provision.commands import Sources
 from supervisor.provision.making import Making
 
@@ -24,6 +26,9 @@ __all__ = ["Order", "Sources", "Tell", "provision"]
 
 #: Takes percent (0 to 100, never going back) and what is being done.
 Tell = Callable[[float, str], None]
+
+#: How often we look whether an environment is free.
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,8 @@ class Order:
     #: The pins, where the project has them beside its packages.
     requirements: Path | None
     sources: Sources
+    #: Wait while someone uses the environment that is there, instead of refusing.
+    wait: bool = False
 
 
 def provision(
@@ -64,8 +71,19 @@ def provision(
         place.restore(order.target)
         if not is_complete():
             place.require_replaceable(order.target)
+            _let_go(order, tell, check)
             _make(order, tell, check)
     return venv_python(order.target)
+
+
+def _let_go(order: Order, tell: Tell, check: Callable[[], None]) -> None:
+    """Return once nobody uses the environment; raises ``StartError``, naming who does, unless we are to wait."""
+    while user := use.user_of(order.target):
+        if not order.wait:
+            raise use.refusal(order.target, user)
+        tell(0.0, f"Waiting until process {user} lets go of the environment")
+        check()
+        time.sleep(_LOOK_S)
 
 
 def _make(order: Order, tell: Tell, check: Callable[[], None]) -> None:

@@ -36,6 +36,8 @@ class Sources:
     """Where packages come from, beside what the user's own configuration says."""
 
     offline: bool = False
+    #: Instead of the index that the installer is configured to use.
+    index: str | None = None
     #: An index that has the CPU builds of torch.
     torch_index: str | None = None
 
@@ -71,8 +73,10 @@ def pip(python: str, arguments: Iterable[str], sources: Sources, *, reports_byte
     command = [python, "-I", "-m", "pip", "--no-input", "--disable-pip-version-check", "install", "--no-user"]
     command += ["--no-compile", "--no-warn-script-location", "--progress-bar", bar, "--only-binary=:all:"]
     if sources.offline:
-        command.append("--no-index")
-    elif sources.torch_index:
+        return [*command, "--no-index", *arguments]
+    if sources.index:
+        command += ["--index-url", sources.index]
+    if sources.torch_index:
         command += ["--extra-index-url", sources.torch_index]
     return [*command, *arguments]
 
@@ -80,9 +84,11 @@ def pip(python: str, arguments: Iterable[str], sources: Sources, *, reports_byte
 def uv(program: str, python: str, arguments: Iterable[str], sources: Sources) -> list[str]:
     """The command that has uv install into the environment of ``python``."""
     command = [program, "pip", "install", "--python", python, "--only-binary=:all:"]
+    if sources.index:
+        command += ["--default-index", sources.index]
     if sources.offline:
         command.append("--offline")
-    elif sources.torch_index:
+    if sources.torch_index:
         # As pip does: the best version of any index, not the first index that knows the name.
         command += ["--index", sources.torch_index, "--index-strategy", "unsafe-best-match"]
     return [*command, *arguments]

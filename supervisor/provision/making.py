@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from preflight.dependencies import Profile, needed_for
@@ -25,6 +26,8 @@ _CREATED, _GOT_UV, _FILLED, _IMPORTED = 5.0, 15.0, 85.0, 98.0
 #: Longest that creating and importing may take: a cold disk, and a virus scanner that reads every file.
 _CREATE_LIMIT_S = 300.0
 _IMPORT_LIMIT_S = 600.0
+
+_UV_PLACES = ("~/.local/bin", "~/.cargo/bin", "/opt/homebrew/bin", "/usr/local/bin")
 
 #: pip that prints bytes when it is asked for a raw progress bar.
 _RAW_SINCE = (24, 1)
@@ -110,30 +113,36 @@ class Making:
 
     def _try_installers(self, steps: Sequence[Step]) -> Outcome | None:
         """uv, and pip when that fails: the two do not fail at the same things. None when all went well."""
-        failed = None
         if self._uv:
-            failed = self._install(steps)
+            if self._may_have_all() and self._install(steps, replace(self._sources, offline=True)) is None:
+                return None
+            failed = self._install(steps, self._sources)
             if failed is None:
                 return None
             if failures.understand(failed.lines, failed.status, "uv").code is ErrorCode.DISK_SPACE_LOW:
                 return failed
             self._uv = None
             self._tell(_GOT_UV, "Trying again with pip")
-        return self._install(steps)
+        return self._install(steps, self._sources)
 
-    def _install(self, steps: Sequence[Step]) -> Outcome | None:
+    def _may_have_all(self) -> bool:
+        """Whether uv has a cache: what is in it need not be asked for, which is most of what takes time."""
+        told = self._run([str(self._uv), "cache", "dir"], self._uv_environ)
+        return not self._sources.offline and told.status == 0 and Path(told.lines[-1].strip()).is_dir()
+
+    def _install(self, steps: Sequence[Step], sources: Sources) -> Outcome | None:
         """Carry out ``steps``; the outcome of the first that failed, or None."""
         total = sum(step.expected for step in steps)
         start = _GOT_UV
         for step in steps:
             share = (_FILLED - _GOT_UV) * step.expected / total
-            outcome = self._install_step(step, start, share)
+            outcome = self._install_step(step, sources, start, share)
             if outcome.status != 0:
                 return outcome
             start += share
         return None
 
-    def _install_step(self, step: Step, start: float, share: float) -> Outcome:
+    def _install_step(self, step: Step, sources: Sources, start: float, share: float) -> Outcome:
         reading = Reading(step.expected)
 
         def on_line(line: str) -> None:
@@ -142,9 +151,9 @@ class Making:
 
         self._tell(start, "Looking for packages")
         if self._uv:
-            argv = commands.uv(self._uv, self._python, step.arguments, self._sources)
+            argv = commands.uv(self._uv, self._python, step.arguments, sources)
             return self._run(argv, self._uv_environ, on_line=on_line)
-        argv = commands.pip(self._python, step.arguments, self._sources, reports_bytes=self._pip_reports_bytes)
+        argv = commands.pip(self._python, step.arguments, sources, reports_bytes=self._pip_reports_bytes)
         return self._run(argv, self._environ, on_line=on_line)
 
     def _get_uv(self) -> None:
@@ -152,7 +161,7 @@ class Making:
         self._tell(_CREATED, "Fetching the installer")
         pip = [self._python, "-I", "-m", "pip", "--no-input", "--disable-pip-version-check"]
         config = self._run([*pip, "config", "list"], self._environ)
-        found = shutil.which("uv")
+        found = _uv_of_this_machine()
         if found is None:
             folder = self._scratch / "uv"
             arguments = ["--no-deps", "--target", str(folder), "uv", "--retries", "1"]
@@ -164,7 +173,7 @@ class Making:
 
     def _install_torch(self, requirements: Path | None) -> bool:
         """Have uv install torch's CPU build alone; False when there is no uv, or it does not find it either."""
-        found = self._uv or shutil.which("uv") or shutil.which("uv", path=str(self._scratch / "uv" / "bin"))
+        found = self._uv or _uv_of_this_machine() or shutil.which("uv", path=str(self._scratch / "uv" / "bin"))
         if found is None or self._sources.offline:
             return False
         self._tell(_GOT_UV, "Looking for the CPU build of torch")
@@ -178,6 +187,12 @@ class Making:
         on_line: Callable[[str], None] = lambda _: None,
     ) -> Outcome:
         return run(argv, environ, on_line=on_line, check=self._check, limit_s=limit_s)
+
+
+def _uv_of_this_machine() -> str | None:
+    """uv where its own installer and package managers put it: programs started from a menu have a bare PATH."""
+    places = [os.environ.get("PATH", ""), *(str(Path(place).expanduser()) for place in _UV_PLACES)]
+    return shutil.which("uv", path=os.pathsep.join(places))
 
 
 def _is_at_least(version: str, wanted: tuple[int, int]) -> bool:

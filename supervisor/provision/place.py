@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from preflight.wire import ErrorCode
-from supervisor.provision import marker
+from supervisor import marker
 from supervisor.start_error import StartError
+from supervisor.use import try_lock
 
 #: Larger files of a script folder are programs, not scripts with a path in their first line.
 _MAX_SCRIPT_BYTES = 2 * 1024 * 1024
@@ -55,7 +56,7 @@ def locked(target: Path, waiting: Callable[[str], None]) -> Iterator[None]:
     except OSError as error:
         raise _not_writable(target, error) from error
     try:
-        while not _try_lock(fd):
+        while not try_lock(fd):
             waiting(_holder(fd))
             time.sleep(_RETRY_S)
         os.lseek(fd, _PID_OFFSET, os.SEEK_SET)
@@ -161,21 +162,6 @@ def _remove(path: Path) -> None:
 def _make_writable(function: Callable[[str], Any], path: str, _: object) -> None:
     Path(path).chmod(stat.S_IRWXU)
     function(path)
-
-
-def _try_lock(fd: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
 
 
 def _holder(fd: int) -> str:

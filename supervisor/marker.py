@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from preflight.dependencies import Profile, needed_for
-from preflight.probes.interpreter import MARKER
+from preflight.folders import MARKER
 
 
 def pins(profile: Profile, requirements: Path | None) -> str:
