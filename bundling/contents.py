@@ -126,8 +126,12 @@ def _metadata(*, with_model: bool) -> Iterator[tuple[str, str]]:
 
 
 def wanted(rows: Iterable[Row]) -> list[Row]:
-    """Return ``rows`` without metadata that nobody reads."""
-    return [row for row in rows if ".dist-info" not in row[0] or _METADATA.search(row[0])]
+    """Return ``rows`` without metadata that nobody reads, or whose package is left out and must not seem installed."""
+    return [row for row in rows if ".dist-info" not in row[0] or _is_metadata(row[0])]
+
+
+def _is_metadata(path: str) -> bool:
+    return _METADATA.search(path) is not None and path.partition("-")[0] not in EXCLUDED
 
 
 def stripped(rows: Sequence[Row], work: Path) -> list[Row]:

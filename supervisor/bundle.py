@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from preflight.checks import ENVIRONMENT_CHECKS
+from preflight.dependencies import DEPENDENCIES
 from preflight.model import Finding, Report, Status
 from preflight.wire import ErrorCode
 
@@ -23,7 +24,11 @@ SOURCE = "bundle"
 _SIDECAR = "bundle.sidecar"
 _FILES = "bundle.files"
 _HINT = "Install the app again: a file of it is missing or was changed."
+_NO_MODEL = "Name a prepared model folder with --model; this bundle comes without the embedded model."
 _FOREIGN = "Install the build of the app that is made for this system and processor."
+
+#: Packages that bring a model and nothing else; a bundle may come without them.
+_MODELS = {dependency.name for dependency in DEPENDENCIES if dependency.alone}
 
 #: Lost files that a message names.
 _NAMED = 3
@@ -34,15 +39,18 @@ _HEAD_BYTES = 4096
 
 def judged(report: Report, supervisor: Path, sidecar: Path) -> Report:
     """Return ``report``, made in the bundle whose executables are given, as a report about that bundle."""
-    checks = tuple(_final(finding) for finding in report.checks)
+    hint = _NO_MODEL if report.missing and set(report.missing) <= _MODELS else _HINT
+    checks = tuple(_final(finding, hint) for finding in report.checks)
     files = files_finding(supervisor, Path(__file__).parents[1] / NAMES)
     return replace(report, checks=(*checks, sidecar_finding(supervisor, sidecar), files))
 
 
-def _final(finding: Finding) -> Finding:
+def _final(finding: Finding, hint: str) -> Finding:
     """What set-up would mend in an environment, only a new copy mends here."""
+    if finding.code is ErrorCode.VENV_CREATE_FAILED:
+        return Finding(finding.id, Status.OK, None, finding.wanted, "", "A bundle makes no environment of itself.")
     if finding.id in ENVIRONMENT_CHECKS and finding.status is Status.ERROR:
-        return replace(finding, fixable=False, hint=_HINT)
+        return replace(finding, fixable=False, hint=hint)
     return finding
 
 
