@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from preflight.wire.version import VERSION
 from supervisor.options import BY_NAME, FLAG, OPTIONS, ORIGINS, Option
+from supervisor.programs import FROM_SOURCE, OURS, SUPERVISOR
 
 _ALL = tuple(option.name for option in OPTIONS)
 _MAKING = ("profile", "engine", "venv", "python", "offline", "index-url", "torch-index", "state-dir")
@@ -75,7 +76,7 @@ def parse(argv: Iterable[str]) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python3 -m supervisor",
+        prog=SUPERVISOR if OURS.is_bundled else FROM_SOURCE,
         description="Text embeddings for desktop apps: a local server that starts, restarts and explains itself.",
         epilog="Every option of 'run' is also an environment variable, SIDECAR_<NAME>, and a key of config.toml.",
         allow_abbrev=False,

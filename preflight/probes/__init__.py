@@ -30,7 +30,7 @@ def collect(wanted: Wanted, source: str = "running") -> Facts:
         python=interpreter.running(source),
         packages=_packages(wanted, venv),
         venv=venv,
-        disk=machine.disk(path or sys.prefix),
+        disk=machine.disk(path or _written_to(wanted)),
         memory=machine.memory(),
         folders=tuple(machine.folder(folder) for folder in wanted.folders),
         port=network.port(wanted.host, wanted.port, wanted.instance_file) if wanted.port else None,
@@ -43,6 +43,11 @@ def collect(wanted: Wanted, source: str = "running") -> Facts:
 def _is_ours_to_read(venv: VenvFacts | None) -> bool:
     """Files are compared where set-up put them; elsewhere a person may have changed them on purpose."""
     return venv is not None and venv.pins is not None and interpreter.is_inside(venv.path)
+
+
+def _written_to(wanted: Wanted) -> str:
+    """Where logs go when no environment does: the interpreter may lie on a disk that is read only, and so full."""
+    return wanted.folders[0].path if wanted.folders else sys.prefix
 
 
 def _packages(wanted: Wanted, venv: VenvFacts | None) -> tuple[PackageFacts, ...] | None:
