@@ -270,9 +270,10 @@ class EmitError:
 
 @dataclass(frozen=True, slots=True)
 class EmitReady:
-    """Publish stage ``ready`` and ``supervisor:ready``: the first launch that serves."""
+    """Publish ``supervisor:ready``, which names the new process; the ``first`` time with stage ``ready``."""
 
     launch: int
+    first: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,9 +122,7 @@ def starting_health(s: Supervision, input_: HealthSeen, now: float) -> Step:
     watch, _ = judge(Watch(), input_, now)
     launch = replace(s.launch, ready_at=now, watch=watch, rounds=0)
     ready = replace(s, phase=Phase.READY, launch=launch, has_been_ready=True, failure=None, reason="")
-    if s.has_been_ready:
-        return ready, ()
-    return ready, (EmitReady(launch.number),)
+    return ready, (EmitReady(launch.number, first=not s.has_been_ready),)
 
 
 # --- serving -------------------------------------------------------------------

@@ -74,7 +74,7 @@ class Runtime:
         self._output = output
         #: What ``supervisor:ready`` says of the public port; None until it is open.
         self._public: Mapping[str, Any] | None = None
-        self._ready_untold = False
+        self._ready_untold: EmitReady | None = None
         weigh = policy.memory_limit_mb is not None
         self._fleet = Fleet(plan, launcher, logs, self.post, note_launch, weigh=weigh)
         self._loop = asyncio.get_running_loop()
@@ -242,7 +242,7 @@ class Runtime:
             case PollHealth(_, in_s):
                 self._fleet.poll_in(in_s)
             case EmitReady():
-                self._ready_untold = True
+                self._ready_untold = effect
             case Finish(status):
                 self._finished.set_result(status)
             case _:
@@ -251,13 +251,14 @@ class Runtime:
     # --- telling ---------------------------------------------------------------
 
     def _tell_ready(self) -> None:
-        """Publish the last stage and ``supervisor:ready``, once, as soon as both ports answer."""
-        launch = self._fleet.alive.get(self._s.launch.number)
-        if not self._ready_untold or self._public is None or self._s.phase is not Phase.READY or launch is None:
+        """Publish ``supervisor:ready`` once for each launch that serves, as soon as both ports answer."""
+        launch, untold = self._fleet.alive.get(self._s.launch.number), self._ready_untold
+        if untold is None or self._public is None or self._s.phase is not Phase.READY or launch is None:
             return
-        self._ready_untold = False
+        self._ready_untold = None
         model, health = self._model, launch.health
-        self._output.emit_stage(Stage.READY, "Ready", launch=launch.number)
+        if untold.first:
+            self._output.emit_stage(Stage.READY, "Ready", launch=launch.number)
         self._output.emit(
             Channel.READY,
             launch.number,

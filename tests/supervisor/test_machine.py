@@ -121,7 +121,7 @@ def test_every_input_has_a_place_in_every_phase_and_only_one(phase: Phase) -> No
     assert not handled & ignored
 
 
-def test_start_reports_stages_in_order_and_ready_once() -> None:
+def test_stages_are_reported_once_and_ready_for_each_launch() -> None:
     rig = Rig()
     rig.give(WakeRequested(), Spawned(1, 7), ProgressSeen(1, hello()))
     rig.progress(EventType.MODEL_CACHED)
@@ -131,12 +131,13 @@ def test_start_reports_stages_in_order_and_ready_once() -> None:
     stages = [effect.report.stage.number for effect in rig.effects if isinstance(effect, EmitStage)]
     assert stages == [4, 5, 7, 8]  # the driver adds the last with supervisor:ready
     assert rig.effects[0] == EmitState(1, State.STARTING, "", 0)
-    assert rig.effects[-1] == EmitReady(1)
+    assert rig.effects[-1] == EmitReady(1, first=True)
     rig.crash()
     rig.wait(1.0)
     rig.effects.clear()
     rig.come_up()
-    assert [type(effect) for effect in rig.effects] == [PollHealth, EmitState]
+    assert [type(effect) for effect in rig.effects] == [PollHealth, EmitState, EmitReady]
+    assert rig.effects[-1] == EmitReady(2, first=False)
 
 
 def test_not_ready_before_hello_nor_on_another_status() -> None:

@@ -111,7 +111,9 @@ async def test_a_crash_is_restarted_and_told(tmp_path: Path) -> None:
         assert restarting.fields["code"] == "SIDECAR_CRASHED"
         assert restarting.fields["details"]["signal"] == "SIGKILL"
         assert restarting.fields["details"]["last_lines"] == ["about to serve"]
-        assert len(r.events("supervisor:ready")) == 1
+        before, after = (event.fields for event in r.events("supervisor:ready"))
+        assert before["sidecar_pid"] != after["sidecar_pid"]
+        assert before["url"] == after["url"]
         assert len(r.events("startup:stage")) == 5
 
 
