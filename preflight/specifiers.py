@@ -1,14 +1,16 @@
 """Whether a version is within a range such as ``>=3.13,<4`` (PEP 440).
 
-``packaging`` answers where it is installed. A bare Python has none, so the
-operators that our own ranges use are here too; the tests hold the two against
-each other.
+The operators that our own ranges use are here: a bare Python has no
+``packaging``, and importing it takes longer than all else that a report does.
+It answers where it is installed and something else is asked; the tests hold
+the two against each other.
 
 Constraint: CPython 3.8 or newer, standard library alone; pure.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from typing import Any, Callable, NamedTuple, Tuple, Union
 
@@ -83,9 +85,11 @@ def contains(specifier: str, version: str) -> bool:
     Raises ``ValueError`` when either cannot be read.
     """
     try:
-        from packaging.specifiers import SpecifierSet
-    except ImportError:
         return contains_by_stdlib(specifier, version)
+    except ValueError:  # an operator that our own ranges do not use, or no version at all
+        if importlib.util.find_spec("packaging") is None:
+            raise
+    from packaging.specifiers import SpecifierSet
     from packaging.version import Version as PackagingVersion
 
     return SpecifierSet(specifier).contains(PackagingVersion(version), prereleases=True)

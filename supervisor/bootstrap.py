@@ -96,7 +96,8 @@ def make(
     ``anew``: even if it is complete. ``wait``: until nobody uses it, instead
     of refusing. Raises ``StartError`` and ``Stopped``.
     """
-    from supervisor.provision import Order, Sources, provision  # most runs make nothing
+    from supervisor.provision.commands import Sources  # most runs make nothing
+    from supervisor.provision.provisioning import Order, provision
 
     venv = choice.candidate.venv
     assert venv is not None, "only the last place is made, and it is an environment"

@@ -6,6 +6,7 @@ Constraint: standard library alone, importable on a bare Python.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,16 +89,42 @@ def candidates(settings: Settings, root: Path = ROOT, *, bundled: bool = OURS.is
 def choose(places: Sequence[Candidate], probe: Probe) -> Choice:
     """Return the first complete environment, else the last place, which is then to be made or repaired."""
     passed: list[PassedOver] = []
-    for candidate in places[:-1]:
-        if candidate.venv is not None and not candidate.venv.exists():
-            continue
+    first = [candidate for candidate in places[:-1] if candidate.venv is None or candidate.venv.exists()]
+    # Another interpreter takes its time, in which this one can look at itself.
+    last = _Probing(probe, places[-1], at_once=[candidate.venv for candidate in first] == [None])
+    for candidate in first:
         report = probe(candidate)
         if is_complete(report):
+            last.forget()
             return Choice(candidate, replace(report, passed_over=tuple(passed)))
         if not _is_bare(report):
             passed.append(PassedOver(_where(candidate), candidate.source, _why(report)))
-    report = probe(places[-1])
-    return Choice(places[-1], replace(report, passed_over=tuple(passed)))
+    return Choice(places[-1], replace(last.report(), passed_over=tuple(passed)))
+
+
+class _Probing:
+    """One probe, in a thread of its own when ``at_once``, else when it is asked for."""
+
+    def __init__(self, probe: Probe, candidate: Candidate, *, at_once: bool) -> None:
+        self._probe = probe
+        self._candidate = candidate
+        self._found: list[Report] = []
+        self._thread = threading.Thread(target=self._run) if at_once else None
+        if self._thread is not None:
+            self._thread.start()
+
+    def report(self) -> Report:
+        """Return what was found; probes again, and so raises, where the thread came to nothing."""
+        self.forget()
+        return self._found[0] if self._found else self._probe(self._candidate)
+
+    def forget(self) -> None:
+        """Leave no process behind."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        self._found.append(self._probe(self._candidate))
 
 
 def wanted(settings: Settings, candidate: Candidate, *, thorough: bool = False) -> Wanted:

@@ -45,7 +45,7 @@ def _failed(host: str, number: int, error: OSError, instance_file: str | None) -
         return PortFacts(host, number, PortProblem.FORBIDDEN, detail)
     pid = _listener(number)
     known = instance(instance_file)
-    ours = known is not None and urlsplit(known.url).port == number and (pid is None or pid == known.pid)
+    ours = known is not None and _port_of(known.url) == number and (pid is None or pid == known.pid)
     return PortFacts(host, number, PortProblem.IN_USE, detail, _described(pid), ours)
 
 
@@ -57,6 +57,13 @@ def instance(path: str | None) -> InstanceFacts | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return InstanceFacts(url, pid, _is_alive(pid))
+
+
+def _port_of(url: str) -> int | None:
+    try:
+        return urlsplit(url).port
+    except ValueError:
+        return None
 
 
 def _is_alive(pid: int) -> bool:

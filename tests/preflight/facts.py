@@ -9,12 +9,14 @@ from preflight.dependencies import Profile, needed_for
 from preflight.model import (
     DiskFacts,
     Facts,
+    FilesFacts,
     Folder,
     FolderFacts,
     MemoryFacts,
     PackageFacts,
     PortFacts,
     PythonFacts,
+    SurroundingsFacts,
     VenvFacts,
     Wanted,
 )
@@ -42,5 +44,7 @@ def healthy(profile: Profile = Profile.LEAN, **changes: Any) -> Facts:
         memory=MemoryFacts(16 * 10**9, 8 * 10**9),
         folders=(FolderFacts(wanted.folders[0]),),
         port=PortFacts("127.0.0.1", 8421),
+        files=FilesFacts(3000),
+        around=SurroundingsFacts(2e9, 1e9, cpu=("avx2", "amx_bf16")),
     )
     return replace(facts, **changes)

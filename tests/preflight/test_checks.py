@@ -14,15 +14,18 @@ from preflight.dependencies import Profile
 from preflight.model import (
     DiskFacts,
     Facts,
+    FilesFacts,
     Finding,
     Folder,
     FolderFacts,
     FolderProblem,
+    InstanceFacts,
     MemoryFacts,
     PackageFacts,
     PortFacts,
     PortProblem,
     Status,
+    SurroundingsFacts,
     VenvFacts,
 )
 from preflight.wire import ErrorCode
@@ -57,6 +60,8 @@ SPOILT: list[tuple[str, str, dict[str, Any], str, bool]] = [
     ("venv.sound", "base gone", {"venv": replace(VENV, base_exists=False)}, "VENV_BROKEN", True),
     ("venv.sound", "python gone", {"venv": replace(VENV, python_problem="is missing")}, "VENV_BROKEN", True),
     ("venv.sound", "base changed", {"venv": replace(VENV, running="3.13.0")}, "VENV_BROKEN", True),
+    ("deps.files", "cut short", {"files": FilesFacts(9, (), ("numpy/core.so",))}, "VENV_BROKEN", True),
+    ("deps.files", "gone", {"files": FilesFacts(9, ("numpy/core.so",))}, "VENV_BROKEN", True),
     ("venv.sound", "no venv", {"venv": replace(VENV, configured=False)}, "VENV_BROKEN", False),
     ("deps.present", "one gone", {"packages": (*packages(Profile.LEAN)[:-1], PackageFacts("x", None, False))},
      "PYTHON_DEPS_MISSING", True),
@@ -129,9 +134,9 @@ def test_our_own_instance_may_hold_the_port() -> None:
 
 
 def test_what_was_not_looked_at_is_skipped() -> None:
-    facts = healthy(venv=None, packages=None, disk=None, memory=None, folders=(), port=None)
+    facts = healthy(venv=None, packages=None, disk=None, memory=None, folders=(), port=None, files=None, around=None)
     skipped = {finding.id for finding in judge(facts) if finding.status is Status.SKIPPED}
-    assert skipped == {check.id for check in CHECKS if not check.id.startswith("python.")}
+    assert skipped == {check.id for check in CHECKS if not check.id.startswith("python.")} - {"instance"}
 
 
 def test_environment_checks_are_named() -> None:
@@ -148,3 +153,36 @@ def test_every_finding_that_complains_says_code_and_next_step(spoilt: list[dict[
     for finding in judge(healthy(**merged)):
         complains = finding.status in {Status.ERROR, Status.WARNING}
         assert complains == (finding.code is not None) == bool(finding.hint)
+
+
+AROUND = SurroundingsFacts(2e9, 1e9, cpu=("avx2",))
+
+WORTH_A_WORD: list[tuple[str, dict[str, Any], str]] = [
+    ("clock.sane", {"around": replace(AROUND, clock=1e8)}, "NETWORK_ERROR"),
+    ("proxy.loopback", {"around": replace(AROUND, proxy=("HTTP_PROXY",))}, "NETWORK_ERROR"),
+    ("paths.local", {"around": replace(AROUND, synced=(("/home/a/Dropbox/state", "Dropbox"),))}, "PATH_NOT_WRITABLE"),
+    ("deps.openmp", {"files": FilesFacts(9, openmp=("libgomp", "libiomp5"))}, "PYTHON_DEPS_INCOMPATIBLE"),
+]
+
+
+@pytest.mark.parametrize(("id_", "changes", "code"), WORTH_A_WORD)
+def test_what_may_matter_is_a_warning(id_: str, changes: dict[str, Any], code: str) -> None:
+    finding = _find(healthy(**changes), id_)
+    assert (finding.status, finding.code) == (Status.WARNING, ErrorCode(code))
+    assert finding.wanted
+    assert finding.found
+    assert finding.hint
+
+
+def test_a_processor_without_bf16_is_told_what_auto_means() -> None:
+    finding = _find(healthy(around=AROUND), "cpu.features")
+    assert finding.status is Status.OK
+    assert "f32" in finding.message
+
+
+@pytest.mark.parametrize(("alive", "word"), [(True, "runs"), (False, "killed")])
+def test_an_instance_is_told_of(alive: bool, word: str) -> None:
+    finding = _find(healthy(instance=InstanceFacts("http://127.0.0.1:8421", 4711, alive)), "instance")
+    assert finding.status is Status.OK
+    assert word in finding.message
+    assert "4711" in finding.message

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from preflight import folders
 from preflight.dependencies import Profile
 from preflight.model import Folder, FolderProblem, PortProblem, Wanted
 from preflight.probes import collect, interpreter, machine, network, packages, platform
@@ -88,7 +89,7 @@ def test_a_base_that_is_gone(environment: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"profile": "lean"}'])
 def test_a_marker_may_hold_anything(environment: Path, text: str) -> None:
-    (environment / interpreter.MARKER).write_text(text, "utf-8")
+    (environment / folders.MARKER).write_text(text, "utf-8")
     assert interpreter.environment(str(environment)).profile == ("lean" if "lean" in text else None)
 
 
@@ -172,6 +173,13 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
     facts = machine.folder(Folder("log", str(tmp_path / "file" / "log")))
     assert facts.problem is FolderProblem.DENIED
     assert "file" in facts.detail
+
+
+def test_without_an_environment_the_disk_is_that_of_the_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    facts = collect(Wanted(folders=(Folder("log", str(tmp_path / "log")),)))
+    assert facts.disk is not None
+    assert facts.disk.path == str(tmp_path / "log")
 
 
 def test_a_full_disk_is_told_from_a_forbidden_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
