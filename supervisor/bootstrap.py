@@ -31,6 +31,9 @@ from supervisor.programs import OURS
 from supervisor.start_error import StartError
 from supervisor.stopping import Stopping
 
+#: What set-up has beside an environment while it works.
+REMAINS = (".stage", ".previous")
+
 #: Takes percent (0 to 100, never going back) and what is being done.
 Tell = Callable[[float, str], None]
 
@@ -72,7 +75,9 @@ def enter_environment(
     output.emit_stage(Stage.PREFLIGHT, "Checking this machine")
     choice = find(settings)
     refuse_hopeless(choice.report)
-    if not choice.is_complete:
+    if choice.is_complete:
+        clear_remains(choice)
+    else:
         choice = _make(settings, choice, output, stopping)
     output.emit_stage(Stage.VENV_RESOLVE, f"Environment: {choice.candidate.venv or sys.prefix}", 100.0)
     entered = Entered(choice.candidate.source, choice.candidate.venv)
@@ -115,6 +120,15 @@ def make(
         finding = next(finding for finding in made.report.errors if finding.id in ENVIRONMENT_CHECKS)
         raise StartError.of(finding, venv=str(venv), missing=list(made.report.missing))
     return made
+
+
+def clear_remains(choice: Choice) -> None:
+    """Remove what a set-up that was killed at its very end left of the environment before."""
+    venv = choice.candidate.venv
+    if venv is not None and any(venv.with_name(venv.name + ending).exists() for ending in REMAINS):
+        from supervisor.provision.provisioning import clear_remains as clear
+
+        clear(Path(os.path.realpath(venv)))
 
 
 def refuse_hopeless(report: Report) -> None:

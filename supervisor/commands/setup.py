@@ -23,7 +23,9 @@ def setup(settings: Settings, arguments: argparse.Namespace) -> int:
     place = interpreter.candidates(settings)[-1]
     choice = Choice(place, interpreter.probe(settings, place, thorough=True))
     current = choice.is_complete and (place.venv is None or not _is_outdated(settings, choice.report))
-    if not current:
+    if current:
+        bootstrap.clear_remains(choice)
+    else:
         bootstrap.refuse_hopeless(choice.report)
         choice = make(settings, choice, sys.stdout, anew=True, wait=arguments.wait)
     profile = settings.wanted_profile.value

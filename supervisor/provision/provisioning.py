@@ -9,6 +9,7 @@ Constraint: standard library alone, importable on a bare Python.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from supervisor import marker, use
 from supervisor.provision import place
 from supervisor.provision.commands import Sources
 from supervisor.provision.making import Making
+from supervisor.start_error import StartError
 
 #: Takes percent (0 to 100, never going back) and what is being done.
 Tell = Callable[[float, str], None]
@@ -72,6 +74,20 @@ def provision(
             _let_go(order, tell, check)
             _make(order, tell, check)
     return venv_python(order.target)
+
+
+def clear_remains(target: Path) -> None:
+    """Remove what a run that was killed left beside ``target``, unless another run is at work there now."""
+
+    def leave(_: str) -> None:
+        raise _BusyError
+
+    with contextlib.suppress(_BusyError, StartError, OSError), place.locked(target, leave):
+        place.restore(target)
+
+
+class _BusyError(Exception):
+    """Somebody else cleans up after himself."""
 
 
 def _let_go(order: Order, tell: Tell, check: Callable[[], None]) -> None:
