@@ -1,4 +1,4 @@
-"""OpenVINO without what this project never loads: other devices, other models' formats, the converter.
+"""OpenVINO's libraries without what this project never loads: other devices and other models' formats.
 
 Its libraries find each other by their own folder, so they stay there together, without links to them elsewhere.
 """
@@ -25,17 +25,6 @@ binaries = [
     (library, folder)
     for library, folder in collect_dynamic_libs("openvino", search_patterns=_PATTERNS)
     if _is_kept(library)
-]
-
-excludedimports = [
-    "openvino.frontend.jax",
-    "openvino.frontend.onnx",
-    "openvino.frontend.paddle",
-    "openvino.frontend.pytorch",
-    "openvino.frontend.tensorflow",
-    "openvino.tools",
-    "openvino.torch",
-    "openvino_telemetry",
 ]
 
 bindepend_symlink_suppression = ["**/openvino/libs/*"]
