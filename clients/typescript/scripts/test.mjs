@@ -14,6 +14,8 @@ const args = [
   "--enable-source-maps",
   "--test",
   "--test-reporter=spec",
+  "--test-timeout=30000",
+  "--test-concurrency=2",
   ...files.map((name) => `${folder}/${name}`),
 ];
 process.exit(spawnSync(process.execPath, args, { stdio: "inherit" }).status ?? 1);

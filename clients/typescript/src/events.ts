@@ -39,8 +39,8 @@ export interface DownloadEvent extends Line<"model:download:progress"> {
   readonly file: string;
   /** 0 to 100; null where the size is not known. */
   readonly progress: number | null;
-  /** Bytes. */
-  readonly loaded: number;
+  /** Bytes; null before the first are here. */
+  readonly loaded: number | null;
   /** Bytes; null where the server does not tell. */
   readonly total: number | null;
 }
@@ -55,10 +55,10 @@ export interface ReadyEvent extends Line<"supervisor:ready"> {
   /** Absent when the host gave it. */
   readonly token?: string;
   readonly model: string;
-  /** Length of a vector. */
-  readonly dim: number;
-  /** Names the vector space. */
-  readonly fingerprint: string;
+  /** Length of a vector; null where the engine does not tell. */
+  readonly dim: number | null;
+  /** Names the vector space; null where the engine does not tell. */
+  readonly fingerprint: string | null;
 }
 
 /** The supervisor's state changed. */
@@ -68,6 +68,9 @@ export interface StateEvent extends Line<"supervisor:state"> {
   readonly restarts: number;
   /** Seconds until the next try, where one is planned. */
   readonly next_retry_s: number | null;
+  /** Of the failure that led here, where one did. */
+  readonly code?: AnyErrorCode;
+  readonly details?: Readonly<Record<string, unknown>>;
 }
 
 /** A line of a log; only when a log level was asked for. */
@@ -101,7 +104,9 @@ const isOneOf =
     isText(value) && names.includes(value as string);
 
 /** The keys that a reader relies on. A missing row or key of an event is a compile error. */
-type Shape<E> = { readonly [K in keyof Required<Omit<E, keyof Line<Channel> | "token">>]: Check };
+type Shape<E> = { readonly [K in RequiredKey<Omit<E, keyof Line<Channel>>>]: Check };
+
+type RequiredKey<E> = { [K in keyof E]-?: undefined extends E[K] ? never : K }[keyof E];
 
 const SHAPES: { readonly [C in Channel]: Shape<ChannelEvents[C]> } = {
   "startup:stage": {
@@ -121,7 +126,7 @@ const SHAPES: { readonly [C in Channel]: Shape<ChannelEvents[C]> } = {
   "model:download:progress": {
     file: isText,
     progress: isNumberOrNull,
-    loaded: isNumber,
+    loaded: isNumberOrNull,
     total: isNumberOrNull,
   },
   "supervisor:ready": {
@@ -130,8 +135,8 @@ const SHAPES: { readonly [C in Channel]: Shape<ChannelEvents[C]> } = {
     pid: isNumber,
     sidecar_pid: isNumber,
     model: isText,
-    dim: isNumber,
-    fingerprint: isText,
+    dim: isNumberOrNull,
+    fingerprint: (value) => value === null || isText(value),
   },
   "supervisor:state": {
     state: isOneOf(STATES),

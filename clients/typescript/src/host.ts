@@ -66,6 +66,9 @@ export interface HostEvents extends ChannelEvents {
   output: OutputEvent;
 }
 
+/** It travels in an HTTP header. */
+const TOKEN = /^[\x21-\x7e]{1,512}$/;
+
 /** Events that wait for a slow reader of `events()`. */
 const QUEUED_EVENTS = 1024;
 
@@ -89,6 +92,9 @@ export class SidecarHost {
     within(0, 65_535, "port", options.port ?? 0);
     milliseconds("silenceTimeoutMs", options.silenceTimeoutMs ?? 1);
     milliseconds("stopTimeoutMs", options.stopTimeoutMs ?? 1);
+    if (options.token !== undefined && !TOKEN.test(options.token)) {
+      throw new RangeError("token: wanted 1 to 512 visible ASCII characters, found something else");
+    }
     this.#options = options;
   }
 

@@ -308,24 +308,29 @@ const REFUSED: Record<string, readonly [() => HostOptions, cause: string]> = {
 };
 
 for (const [name, [options, cause]] of Object.entries(REFUSED)) {
-  test(`${name}: SIDECAR_START_FAILED, ${cause}`, {
-    skip: process.platform === "win32",
-  }, async () => {
-    const sidecar = new SidecarHost(options());
-    const shown: string[] = [];
-    sidecar.on("startup:error", ({ code }) => shown.push(code));
-    const ending = once(sidecar, "exit");
-    const error = await failure(sidecar.start());
-    assert.deepEqual([error.code, error.details["cause"]], ["SIDECAR_START_FAILED", cause]);
-    assert.ok(error.message && error.hint);
-    await ending;
-    assert.deepEqual(shown, ["SIDECAR_START_FAILED"]);
-    assert.deepEqual([sidecar.status().state, sidecar.status().stage], ["stopped", "error"]);
-  });
+  test(
+    `${name}: SIDECAR_START_FAILED, ${cause}`,
+    {
+      skip: process.platform === "win32",
+    },
+    async () => {
+      const sidecar = new SidecarHost(options());
+      const shown: string[] = [];
+      sidecar.on("startup:error", ({ code }) => shown.push(code));
+      const ending = once(sidecar, "exit");
+      const error = await failure(sidecar.start());
+      assert.deepEqual([error.code, error.details["cause"]], ["SIDECAR_START_FAILED", cause]);
+      assert.ok(error.message && error.hint);
+      await ending;
+      assert.deepEqual(shown, ["SIDECAR_START_FAILED"]);
+      assert.deepEqual([sidecar.status().state, sidecar.status().stage], ["stopped", "error"]);
+    },
+  );
 }
 
 test("options that make no sense are refused by name", () => {
   assert.throws(() => new SidecarHost({ port: 70_000 }), /port: wanted .* found 70000/);
   assert.throws(() => new SidecarHost({ stopTimeoutMs: Number.NaN }), RangeError);
   assert.throws(() => new SidecarHost({ silenceTimeoutMs: -1 }), RangeError);
+  assert.throws(() => new SidecarHost({ token: "with space" }), /token: wanted/);
 });

@@ -5,12 +5,13 @@
 /** @typedef {import("embedding-sidecar").ErrorData} ErrorData */
 /** @typedef {{ ok: true, value: Hit[] | null } | { ok: false, error: ErrorData }} Answer */
 
-const sidecar = /** @type {{
- *   status(): Promise<HostStatus>,
- *   onStatus(listener: (status: HostStatus) => void): void,
- *   start(): Promise<void>,
- *   search(query: string): Promise<Answer>,
- * }} */ (Reflect.get(window, "sidecar"));
+const sidecar =
+  /** @type {{
+   *   status(): Promise<HostStatus>,
+   *   onStatus(listener: (status: HostStatus) => void): void,
+   *   start(): Promise<void>,
+   *   search(query: string): Promise<Answer>,
+   * }} */ (Reflect.get(window, "sidecar"));
 
 const TYPING_PAUSE_MS = 150;
 
