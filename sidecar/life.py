@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from preflight.wire import WIRE_VERSION, ErrorCode, EventType
+from preflight.wire import WIRE_VERSION, ErrorCode, EventType, certificates
 from preflight.wire.version import VERSION
 from sidecar import lifeline
 from sidecar.failures import Failure, missing_package
@@ -127,7 +127,8 @@ async def _serve(options: Options, progress: Progress, sock: socket.socket) -> i
         },
     )
     # Imported late: the address is told first, and callers wait in the socket's queue meanwhile.
-    from aiohttp import web
+    with certificates.not_loaded():  # aiohttp only serves here
+        from aiohttp import web
 
     from sidecar.app import build
     from sidecar.listener import Site

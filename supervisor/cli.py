@@ -10,6 +10,7 @@ only one command needs is imported by that command: ``run`` stays loaded.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -79,8 +80,12 @@ def _run(settings: Settings, argv: Sequence[str]) -> int:
 
 
 def _serve(settings: Settings, output: Output, entered: Entered) -> int:
-    from supervisor.serve import run  # needs the environment's packages
+    from preflight.wire import certificates
 
+    gc.disable()  # imports make no garbage
+    with certificates.not_loaded():  # nothing here is called but this machine
+        from supervisor.serve import run  # needs the environment's packages
+    gc.enable()
     with used(entered.venv or Path(sys.prefix)):
         return run(settings, output, venv=entered.venv)
 
