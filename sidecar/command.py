@@ -63,8 +63,19 @@ def _search(argv: Sequence[str]) -> int:
     return cli.main([cli.SEARCH, *argv])
 
 
+def _models(argv: Sequence[str]) -> int:
+    from sidecar.models import command
+
+    return command.main(argv)
+
+
 #: Whatever is not one of these is an option of the server.
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"convert": _convert, "ingest": _ingest, "search": _search}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "convert": _convert,
+    "ingest": _ingest,
+    "search": _search,
+    "models": _models,
+}
 
 
 def _prepare(options: Options) -> None:

@@ -75,7 +75,7 @@ def _verify(settings: Settings) -> dict[str, Any]:
     environ = scrubbed(os.environ, frozen=OURS.is_bundled)
     if settings.offline:
         environ["HF_HUB_OFFLINE"] = "1"
-    command = module_command(sys.executable, "sidecar.models", ["verify", settings.model, "--json"])
+    command = module_command(sys.executable, "sidecar.models", ["list", settings.model, "--json"])
     if OURS.is_bundled:
         command = [str(OURS.bundled_sidecar), "models", *command[-3:]]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=environ, timeout=_MODEL_LIMIT_S)

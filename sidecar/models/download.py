@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from preflight.wire import ErrorCode, EventType
 from sidecar.failures import Failure
 from sidecar.models.cache import REVISION, snapshot_of
+from sidecar.models.integrity import is_intact
+from sidecar.models.resuming import DamagedError, StalledError, fetch_content
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,19 @@ _OPENVINO_PATTERNS = ("openvino/openvino_model.xml", "openvino/openvino_model.bi
 
 #: Over how long the rate is taken: long enough to be steady, short enough to show a stall.
 _RATE_WINDOW_S = 5.0
+
+#: Fewer bytes in so many seconds are a stall: whole seconds without a byte are the library's own business.
+_STALL_BYTES = 256 * 1024
+_STALL_S = 60.0
+
+#: A longer gap between two reads is the machine's sleep: the library gives up on a silent connection after 10 s.
+_LONGEST_GAP_S = 15.0
+
+#: Bytes that the library reads at a time. Its own 10 MB would hide a slow download for minutes.
+_CHUNK_BYTES = 16 * 1024
+
+#: Files from this size on are worth going on with where they broke off.
+_LARGE_BYTES = 256 * 1024
 
 #: Kept free beside the model itself.
 _SPARE_BYTES = 256 * 1024 * 1024
@@ -76,6 +91,10 @@ class Tally:
         self._lock = threading.Lock()
         self._loaded = 0
         self._samples: deque[tuple[float, int]] = deque([(clock(), 0)])
+        #: How many bytes there were when the last good many had come, and the seconds waited since.
+        self._mark = 0
+        self._waited = 0.0
+        self._told_at = clock()
 
     def add(self, file: str, count: int) -> None:
         """Note ``count`` more bytes of ``file``; negative when the library starts the file again."""
@@ -87,6 +106,7 @@ class Tally:
                 self._samples.popleft()
             (since, before) = self._samples[0]
             rate = (self._loaded - before) / (now - since) if now > since else 0
+            self._require_progress(now)
             self._report(
                 EventType.DOWNLOAD_PROGRESS,
                 {
@@ -98,6 +118,16 @@ class Tally:
                 },
             )
 
+    def _require_progress(self, now: float) -> None:
+        """Raise ``StalledError`` when bytes still drip, and a start that waits for them would wait for ever."""
+        self._waited += min(now - self._told_at, _LONGEST_GAP_S)
+        self._told_at = now
+        got = self._loaded - self._mark
+        if got >= _STALL_BYTES or got < 0:
+            self._mark, self._waited = self._loaded, 0.0
+        elif self._waited > _STALL_S:
+            raise StalledError(f"wanted {_STALL_BYTES:,} bytes in {_STALL_S:.0f} s, found {got:,}")
+
 
 def download(repository: str, cache: Path, report: Report, *, anew: frozenset[str] = frozenset()) -> None:
     """Fetch what ``cache`` lacks of ``repository`` (``ORG/NAME``); blocks.
@@ -107,7 +137,9 @@ def download(repository: str, cache: Path, report: Report, *, anew: frozenset[st
     MODEL_NOT_FOUND, MODEL_DOWNLOAD_FAILED, DISK_SPACE_LOW.
     """
     import huggingface_hub
+    from huggingface_hub import constants
 
+    constants.DOWNLOAD_CHUNK_SIZE = _CHUNK_BYTES
     try:
         info = huggingface_hub.HfApi().model_info(repository, revision=REVISION, files_metadata=True)
         files = wanted_files(RemoteFile(one.rfilename, one.size) for one in info.siblings or ())
@@ -134,7 +166,9 @@ def _fetch(repository: str, file: RemoteFile, cache: Path, tally: Tally, *, forc
         counted += number
         tally.add(file.name, number)
 
-    hf_hub_download(
+    if (file.size or 0) >= _LARGE_BYTES and not force:
+        fetch_content(repository, file.name, cache, _bar_class, count)
+    path = hf_hub_download(
         repository,
         file.name,
         revision=REVISION,
@@ -142,8 +176,17 @@ def _fetch(repository: str, file: RemoteFile, cache: Path, tally: Tally, *, forc
         force_download=force,
         tqdm_class=_bar_class(count),
     )
+    if counted and is_intact(Path(path)) is False:
+        _throw_away(Path(path))
+        raise DamagedError(f"{file.name} came with another content than the hub has")
     if file.size and counted < file.size:  # it was in the cache already
         tally.add(file.name, file.size - counted)
+
+
+def _throw_away(path: Path) -> None:
+    """Remove a file of a snapshot and the content behind it: what is there would not be fetched again."""
+    path.resolve().unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def _bar_class(count: Callable[[int], None]) -> Any:

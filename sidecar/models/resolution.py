@@ -56,24 +56,34 @@ def _silent(_: EventType, __: Mapping[str, object]) -> None:
     """Report to nobody."""
 
 
-def resolve(model: str, *, report: Report = _silent, environ: Mapping[str, str] = os.environ) -> ResolvedModel:
+def resolve(
+    model: str,
+    *,
+    report: Report = _silent,
+    environ: Mapping[str, str] = os.environ,
+    damaged: frozenset[str] = frozenset(),
+) -> ResolvedModel:
     """Return the folder of ``model``: ``embedded``, a folder, or a name in the cache or on the hub; may download.
 
-    ``report`` hears ``model_cached`` or the events of a download. The network
+    ``report`` hears ``model_cached`` or the events of a download. ``damaged``:
+    files known to be so, which are fetched anew from the hub. The network
     is not touched when the model is complete on disk, nor when ``environ``
     forbids it. Raises ``Failure``: MODEL_NOT_FOUND, MODEL_OFFLINE,
     MODEL_CORRUPT, MODEL_DOWNLOAD_FAILED, DISK_SPACE_LOW.
     """
-    resolved = _on_disk(model, environ)
+    resolved = on_disk(model)
     if resolved is None:
-        return _from_hub(model, report, environ)
+        return _from_hub(model, report, environ, damaged)
     require_complete(resolved.folder, model)
     report(EventType.MODEL_CACHED, {"model": resolved.model_id, "path": str(resolved.folder)})
     return resolved
 
 
-def _on_disk(model: str, environ: Mapping[str, str]) -> ResolvedModel | None:
-    """Return the folder that ``model`` is or names without the hub; None for the name of a repository."""
+def on_disk(model: str) -> ResolvedModel | None:
+    """Return the folder that ``model`` is or names without the hub; None for the name of a repository.
+
+    Raises ``Failure`` (MODEL_NOT_FOUND) when it is the path of a folder that is not there.
+    """
     if model == EMBEDDED_MODEL:
         return ResolvedModel(EMBEDDED_MODEL_ID, _embedded_folder(), Source.EMBEDDED, model)
     folder = Path(model).expanduser()
@@ -116,19 +126,20 @@ def _embedded_folder() -> Path:
     return Path(places[0]) / "model"
 
 
-def _from_hub(model: str, report: Report, environ: Mapping[str, str]) -> ResolvedModel:
-    repository = _repository(model)
+def _from_hub(model: str, report: Report, environ: Mapping[str, str], damaged: frozenset[str]) -> ResolvedModel:
+    repository = repository_of(model)
     folder = cache_folder(environ)
     snapshot = snapshot_of(repository, folder)
     problems = problems_of(snapshot) if snapshot else ()
-    if snapshot and not problems:
+    if snapshot and not problems and not damaged:
         report(EventType.MODEL_CACHED, {"model": repository, "path": str(snapshot)})
         return ResolvedModel(repository, snapshot, Source.CACHE, model)
     if is_offline(environ):
         raise _offline(model, repository, folder, snapshot, problems)
     if problems:
         log.warning("the cached model %s is incomplete: %s", repository, problems)
-    download(repository, folder, report, anew=frozenset(problem.file for problem in problems if problem.damaged))
+    anew = damaged | {problem.file for problem in problems if problem.damaged}
+    download(repository, folder, report, anew=anew)
     fetched = snapshot_of(repository, folder)
     if fetched is None:
         raise Failure(
@@ -141,7 +152,7 @@ def _from_hub(model: str, report: Report, environ: Mapping[str, str]) -> Resolve
     return ResolvedModel(repository, fetched, Source.DOWNLOAD, model)
 
 
-def _repository(model: str) -> str:
+def repository_of(model: str) -> str:
     """Return ``ORG/NAME`` of a model that may be named without its organisation. Raises ``Failure``."""
     if len(model) > _MAX_REPOSITORY or not _REPOSITORY.fullmatch(model) or "--" in model or ".." in model:
         raise Failure(

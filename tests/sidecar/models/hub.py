@@ -9,9 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 COMMIT = "d" * 40
+
+
+def range_start(handler: BaseHTTPRequestHandler) -> int:
+    """First byte that is asked for; 0 without a range."""
+    return int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
 
 
 @dataclass
@@ -23,8 +28,10 @@ class Hub:
     broken: frozenset[str] = frozenset()
     #: What was asked for, as (method, path).
     requests: list[tuple[str, str]] = field(default_factory=list)
+    #: Bytes of files that went out.
+    sent: int = 0
 
-    def __enter__(self) -> Hub:
+    def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -61,19 +68,27 @@ class Hub:
             def _answer(self, *, with_body: bool) -> None:
                 path = self.path.partition("?")[0]
                 hub.requests.append((self.command, path))
-                status, headers, body = hub.respond(path)
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if with_body:
-                    self.wfile.write(body)
+                hub.answer(self, path, with_body=with_body)
 
             def log_message(self, *_: Any) -> None:
                 """Quiet."""
 
         return Handler
+
+    def answer(self, handler: BaseHTTPRequestHandler, path: str, *, with_body: bool) -> None:
+        """Answer one request; part of the content where a range is asked for."""
+        status, headers, body = self.respond(path)
+        total, start = len(body), range_start(handler)
+        if status == 200 and start:
+            status, body = 206, body[start:]
+            headers = {**headers, "Content-Range": f"bytes {start}-{total - 1}/{total}"}
+        handler.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        if with_body:
+            self.sent += len(body) if "/resolve/" in path else 0
+            handler.wfile.write(body)
 
     def respond(self, path: str) -> tuple[int, dict[str, str], bytes]:
         if path == f"/api/models/{self.name}/revision/main":

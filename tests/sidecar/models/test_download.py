@@ -16,6 +16,7 @@ from sidecar.failures import Failure
 from sidecar.models import download
 from sidecar.models.completeness import problems_of
 from sidecar.models.download import RemoteFile, Tally, wanted_files
+from sidecar.models.resuming import StalledError
 from tests.sidecar.models.folders import FILES, in_cache, safetensors
 from tests.sidecar.models.hub import COMMIT, Hub
 
@@ -186,3 +187,15 @@ def test_a_disk_too_small_is_told_before_the_download(monkeypatch: pytest.Monkey
     assert caught.value.code is ErrorCode.DISK_SPACE_LOW
     assert caught.value.details["found"] == 10**9
     assert caught.value.details["wanted"] > 900_000_000
+
+
+def test_a_drip_is_a_stall_and_a_sleep_is_none() -> None:
+    now = 0.0
+    tally = Tally("m", 10_000_000, lambda type_, data: None, lambda: now)
+    for now in (10.0, 3_600.0, 3_601.0):  # noqa: B007 the clock reads it, after a sleep
+        tally.add("a", 10)
+    with pytest.raises(StalledError, match="found"):
+        for second in range(100):
+            now = 3_602.0 + second
+            tally.add("a", 10)
+    assert now < 3_602 + 60
