@@ -61,7 +61,7 @@ def model_finding(settings: Settings) -> Finding:
         return _model(Status.OK, f"{settings.model} is not on disk; the first start fetches it.")
     return Finding(
         id=MODEL_CHECK,
-        status=Status.ERROR if settings.offline or not told["repairable"] else Status.WARNING,
+        status=Status.ERROR,
         code=ErrorCode(told["code"]),
         wanted="a complete model",
         found=told["found"],
@@ -76,8 +76,6 @@ def _verify(settings: Settings) -> dict[str, Any]:
     if settings.offline:
         environ["HF_HUB_OFFLINE"] = "1"
     command = module_command(sys.executable, "sidecar.models", ["list", settings.model, "--json"])
-    if OURS.is_bundled:
-        command = [str(OURS.bundled_sidecar), "models", *command[-3:]]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=environ, timeout=_MODEL_LIMIT_S)
     models = json.loads(done.stdout.decode("utf-8", "replace"))["models"]
     found: dict[str, Any] = models[0]

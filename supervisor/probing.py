@@ -59,8 +59,12 @@ def found_python() -> str | None:
 def module_command(python: str | Path, module: str, arguments: Sequence[str]) -> list[str]:
     """The command that runs one of our packages under another interpreter, from any folder.
 
-    The project's folder is within reach for our own packages only.
+    The project's folder is within reach for our own packages only. In a bundle
+    without an environment there is no such interpreter: the sidecar has a
+    command of the module's name.
     """
+    if OURS.is_bundled and str(python) == OURS.executable:
+        return [str(OURS.bundled_sidecar), module.rpartition(".")[2], *arguments]
     others = "" if module == "preflight" else f", {module}"
     code = _REACH.format(others=others) + f"from {module}.__main__ import main; sys.exit(main())"
     return [str(python), *OURS.flags, "-E", "-s", "-c", code, str(OURS.root), *arguments]

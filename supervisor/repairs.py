@@ -19,6 +19,7 @@ from supervisor.config import Settings
 from supervisor.fixing import Means, Repair
 from supervisor.interpreter import Choice
 from supervisor.probing import module_command
+from supervisor.programs import OURS
 from supervisor.start_error import StartError
 
 #: How long a process may take to end when asked to, and then when made to.
@@ -59,7 +60,9 @@ def fetch_model(settings: Settings) -> None:
     """Have the model's missing and damaged files fetched, in the environment."""
     python = bootstrap.find(settings).python
     command = module_command(python, "sidecar.models", ["add", settings.model])
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, env=scrubbed(os.environ, frozen=False), stdout=sys.stderr)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, env=scrubbed(os.environ, frozen=OURS.is_bundled), stdout=sys.stderr
+    )
     if done.returncode != 0:
         raise StartError(
             ErrorCode.MODEL_DOWNLOAD_FAILED,

@@ -22,10 +22,7 @@ def models(settings: Settings, arguments: argparse.Namespace) -> int:
             raise StartError.of(finding)
     flags = ["--json"] if arguments.json else []
     wanted = [arguments.action, *arguments.names, *flags]
-    if OURS.is_bundled and choice.candidate.venv is None:
-        command = [str(OURS.bundled_sidecar), "models", *wanted]
-    else:
-        command = module_command(choice.python, "sidecar.models", wanted)
+    command = module_command(choice.python, "sidecar.models", wanted)
     environ = env.scrubbed(os.environ, frozen=OURS.is_bundled)
     environ.update(env.sidecar_variables(1, environ))
     if settings.offline:
