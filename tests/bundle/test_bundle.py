@@ -66,6 +66,19 @@ def test_the_doctor_finds_everything_in_the_bundle(supervisor: str, folder: Path
     assert statuses["deps.present"] == statuses["bundle.sidecar"] == statuses["bundle.files"] == "ok"
 
 
+def test_the_doctor_tries_the_sidecar_out(supervisor: str, model: Path, tmp_path: Path) -> None:
+    options = ["--deep", "--json", "--port", "0", "--state-dir", str(tmp_path), "--model", str(model)]
+    report = json.loads(run(supervisor, "doctor", *options).stdout)
+    statuses = {check["id"]: check["status"] for check in report["checks"]}
+    assert (statuses["model.cached"], statuses["deep.vector"]) == ("ok", "ok"), report
+
+
+def test_models_are_looked_after_by_the_sidecar(supervisor: str, model: Path) -> None:
+    done = run(supervisor, "models", "verify", str(model), "--json")
+    (told,) = json.loads(done.stdout)["models"]
+    assert (done.returncode, told["ok"]) == (0, True), done.stderr
+
+
 def test_it_embeds_as_the_sources_do(host: Host, model: Path) -> None:
     texts = ["Der Wind bläst.", "The wind blows.", ""]
     mine = call(f"{host.url}/embed", {"texts": texts}).body

