@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -15,15 +16,23 @@ from tests.integration.host import ROOT
 #: Where the tests build; what was built there before is replaced.
 BUILT = ROOT / "build" / "bundle" / "tested"
 
+#: Names a bundle that is built already, and is to be tested as it is.
+GIVEN = "BUNDLE"
+
+
+def _build() -> Path:
+    build = [sys.executable, str(ROOT / "scripts" / "build_bundle.py"), "--out", str(BUILT)]
+    done = subprocess.run(build, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return BUILT / "embedding-sidecar"
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle, built by its one command and then moved to where paths are awkward. Leave it as it is."""
-    build = [sys.executable, str(ROOT / "scripts" / "build_bundle.py"), "--out", str(BUILT)]
-    done = subprocess.run(build, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    built = Path(os.environ[GIVEN]) if GIVEN in os.environ else _build()
     moved = tmp_path_factory.mktemp("apps") / "Büro für alle" / "embedding-sidecar"
-    shutil.copytree(BUILT / "embedding-sidecar", moved, symlinks=True)
+    shutil.copytree(built, moved, symlinks=True)
     return moved
 
 
