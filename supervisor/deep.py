@@ -20,12 +20,12 @@ from preflight.model import Finding, Status
 from preflight.wire import ErrorCode, EventType
 from preflight.wire import environment as env
 from supervisor.config import Settings
+from supervisor.fixing import IMPORTS_CHECK
 from supervisor.interpreter import Choice
 from supervisor.launch import sidecar_plan
 from supervisor.programs import OURS
 from supervisor.progress import LineParser, WireEvent
 
-IMPORTS_CHECK = "deep.imports"
 VECTOR_CHECK = "deep.vector"
 
 _SCRIPT = OURS.root / "supervisor" / "provision" / "import_check.py"

@@ -15,6 +15,7 @@ from preflight.model import Finding, Report, Status
 #: Checks beyond preflight's, or judged again after it.
 MODEL_CHECK = "model.cached"
 PORT_CHECK = "port.free"
+IMPORTS_CHECK = "deep.imports"
 
 
 class Means(StrEnum):
@@ -50,6 +51,6 @@ def plan(report: Report) -> tuple[Repair, ...]:
 
 def means_of(finding: Finding) -> Means | None:
     """How ``finding`` is repaired; None when only a person can."""
-    if finding.id in ENVIRONMENT_CHECKS:
+    if finding.id in ENVIRONMENT_CHECKS or finding.id == IMPORTS_CHECK:
         return Means.ENVIRONMENT
     return {MODEL_CHECK: Means.MODEL, PORT_CHECK: Means.PORT}.get(finding.id)

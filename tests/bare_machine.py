@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,9 @@ class BareMachine:
         return Done(process.returncode, out, err)
 
     def doctor(self, *arguments: str) -> Done:
-        """Run the doctor for the embedded model, for any port."""
-        return self.run("doctor", "--json", "--model", "embedded", "--port", "0", *arguments)
+        """Run the doctor on the managed environment, for the embedded model and any port."""
+        chosen = ("--venv", str(self.venv), "--model", "embedded", "--port", "0")
+        return self.run("doctor", "--json", *chosen, *arguments)
 
     def imports(self, *modules: str) -> bool:
         """Whether the managed environment loads ``modules``."""
@@ -101,15 +102,10 @@ class BareMachine:
             return False
         return done.returncode == 0
 
-    def copy_environment(self, source: Path) -> None:
-        """Put a copy of ``source``, which set-up made elsewhere, in place, as if it had been made here."""
-        if self.venv.exists():
-            shutil.rmtree(self.venv)
+    def link_environment(self, source: Path) -> None:
+        """Put ``source``, which set-up made elsewhere, in place, by links: whoever breaks a file replaces it."""
         self.venv.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["cp", "-a", "--reflink=auto", f"{source}/.", str(self.venv)], check=True)
-        for path in (self.venv / "bin").iterdir():
-            if path.is_file() and not path.is_symlink() and path.stat().st_size < 10_000:
-                path.write_bytes(path.read_bytes().replace(os.fsencode(source), os.fsencode(self.venv)))
+        subprocess.run(["cp", "-al", str(source), str(self.venv)], check=True)
 
 
 def make(python: str, home: Path, *arguments: str, variables: Mapping[str, str] | None = None) -> BareMachine:
@@ -138,9 +134,3 @@ def outdate(machine: BareMachine) -> None:
     path = machine.venv / MARKER
     content = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps({**content, "pins": "0" * 16}), "utf-8")
-
-
-def run_all(commands: Sequence[Sequence[str]]) -> None:
-    """Run helpers of a fixture; raises when one fails."""
-    for command in commands:
-        subprocess.run(list(command), check=True, capture_output=True)

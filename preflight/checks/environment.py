@@ -22,7 +22,7 @@ def venv_sound(facts: Facts) -> Verdict:
     broken = _what_is_broken(venv)
     if broken is None:
         return ok(f"{venv.path} is sound.", found=venv.made_for or "")
-    replaceable = venv.configured
+    replaceable = venv.configured or venv.pins is not None
     hint = (
         f"Rebuild it: {facts.wanted.setup_command}"
         if replaceable
@@ -35,7 +35,7 @@ def venv_sound(facts: Facts) -> Verdict:
 def _what_is_broken(venv: VenvFacts) -> str | None:
     """Why the environment cannot be used; None when nothing is seen."""
     if not venv.configured:
-        return "is a folder without a readable pyvenv.cfg, so not a virtual environment"
+        return "holds no readable pyvenv.cfg, so it is no virtual environment"
     if not venv.base_exists:
         return f"was made with a Python in {venv.base}, which is gone"
     if venv.python_problem:

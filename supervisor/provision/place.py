@@ -80,7 +80,12 @@ def restore(target: Path) -> None:
 def require_replaceable(target: Path) -> None:
     """Raise ``StartError`` when ``target`` is something else than a virtual environment."""
     try:
-        is_environment = not target.exists() or (target / "pyvenv.cfg").exists() or not any(target.iterdir())
+        is_environment = (
+            not target.exists()
+            or (target / "pyvenv.cfg").exists()
+            or marker.is_ours(target)
+            or not any(target.iterdir())
+        )
     except OSError:
         is_environment = False
     if not is_environment:
