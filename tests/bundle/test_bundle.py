@@ -84,7 +84,9 @@ def test_it_embeds_as_the_sources_do(host: Host, model: Path) -> None:
     mine = call(f"{host.url}/embed", {"texts": texts}).body
     with Host(["--model", str(model)], host.state_dir.parent / "sources") as from_source:
         from_source.wait_ready()
-        theirs = call(f"{from_source.url}/embed", {"texts": texts}).body
+        answer = call(f"{from_source.url}/embed", {"texts": texts})
+        assert answer.status == 200, answer.body
+        theirs = answer.body
     assert (mine["fingerprint"], mine["dim"]) == (theirs["fingerprint"], 384)
     for ours, reference in zip(mine["vectors"], theirs["vectors"], strict=True):
         assert sum(a * b for a, b in zip(ours, reference, strict=True)) == pytest.approx(1, abs=1e-5)
@@ -116,6 +118,24 @@ def test_nothing_is_left_when_the_supervisor_is_killed(supervisor: str, model: P
         host.signal(signal.SIGKILL)
         host.process.wait(5)
         wait_until(lambda: not alive(family), 2)
+
+
+@pytest.mark.parametrize("whose", ["sidecar", "guard"])
+def test_a_killed_process_is_replaced(whose: str, supervisor: str, model: Path, tmp_path: Path) -> None:
+    with start(supervisor, tmp_path / "state", "--model", str(model)) as host:
+        host.wait_ready(30)
+        before = host.sidecar_pid()
+        sidecar = psutil.Process(before)
+        guard = sidecar.parent()
+        assert guard is not None and guard.pid != host.process.pid
+        (sidecar if whose == "sidecar" else guard).kill()
+        host.wait_state("ready", 30)
+        assert host.sidecar_pid() != before
+        wait_until(lambda: not alive([sidecar, guard]), 2)
+        assert call(f"{host.url}/embed", {"texts": ["a"]}).status == 200
+        host.close_stdin()
+        assert host.drain(10)[-1]["state"] == "stopped"
+        assert host.process.returncode == 0
 
 
 def test_setup_has_nothing_to_do(supervisor: str) -> None:
