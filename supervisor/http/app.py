@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from preflight.wire.http import MAX_BODY_BYTES
+from supervisor import page
 from supervisor.backend import Backend, Command
 from supervisor.http import routes
 from supervisor.http.body import no_early_invitation
@@ -77,6 +78,9 @@ def build(
         app.router.add_route(operation.method, operation.path, handler, expect_handler=no_early_invitation)
         if operation.method == hdrs.METH_GET and operation.id != "supervisor_events":
             app.router.add_route(hdrs.METH_HEAD, operation.path, handler, expect_handler=no_early_invitation)
+
+    for path, serve in page.routes().items():
+        app.router.add_get(path, serve, expect_handler=no_early_invitation)
 
     async def end_streams(_: web.Application) -> None:
         control.events.close()

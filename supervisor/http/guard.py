@@ -10,6 +10,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from preflight.wire import ErrorCode
 from preflight.wire.http import TIMEOUT_HEADER, refuse
+from supervisor import page
 from supervisor.http.errors import RefusedError
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Guard:
             return False
         resource = request.match_info.route.resource
         path = resource.canonical if resource is not None else request.path
-        if path == "/health":
+        if path == "/health" or (page.holds(path) and resource is not None):
             return False
         return self._require_token or (path.startswith("/supervisor/") and request.method not in _READS)
 
