@@ -83,13 +83,18 @@ class Recorder:
                 self._weigh()
                 continue
             if item is None:
+                if self._launch is not None:
+                    self._write()
                 return
             self._note(*item)
-            self._write()
+            if self._queue.empty():  # what comes in a burst is written once
+                self._write()
 
     def _note(self, event: Event, lines: list[str]) -> None:
         fields = event.fields
         if self._launch is None or self._launch["launch"] != fields["launch"]:
+            if self._launch is not None:
+                self._write()
             self._begin(fields["launch"], fields["time"])
         assert self._launch is not None
         turn = {key: value for key, value in fields.items() if key not in _LEFT_OUT and value is not None}

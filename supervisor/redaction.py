@@ -18,7 +18,7 @@ _STRING = r'"(?:[^"\\]|\\.)*(?:"|$)'
 _LIST = r"\[(?:[^\[\]\"]|" + _STRING + r"|\[(?:[^\[\]\"]|" + _STRING + r")*(?:\]|$))*(?:\]|$)"
 
 _SECRET_NAME = (
-    r"[\w.-]*(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|authorization|credential|nonce|cookie)[\w-]*"
+    r"[\w.-]*(?:token(?!s|iz)|secret|passw(?:or)?d|passphrase|api[_-]?key|authorization|credential|nonce|cookie)[\w-]*"
 )
 
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from preflight.folders import MARKER
-from tests.bare_machine import BareMachine, make, uv_folder
+from tests.bare_machine import BareMachine, Done, make, uv_folder
 from tests.sidecar.models.folders import FILES, in_cache
 from tests.sidecar.models.hub import COMMIT, Hub
 
@@ -383,8 +383,7 @@ def check(breakage: Breakage, machine: BareMachine, sound: Path) -> str:
         scene = Scene(machine, stack)
         arguments = list(breakage.spoil(scene) or ())
         broken = BareMachine(machine.home, machine.python, {**machine.variables, **scene.variables})
-        done = broken.doctor(*arguments)
-        first = _first_error(breakage, done.status, done.out, done.err)
+        first = first_error(breakage, broken.doctor(*arguments))
         if first["fixable"] is not breakage.fixable:
             raise WrongError(f"{breakage.name}: fixable is {first['fixable']}")
         if not breakage.fixable:
@@ -400,10 +399,11 @@ def check(breakage: Breakage, machine: BareMachine, sound: Path) -> str:
         return f"{first['message']} Mended in {time.monotonic() - started:.1f} s"
 
 
-def _first_error(breakage: Breakage, status: int, out: str, err: str) -> dict[str, Any]:
-    if "Traceback" in out + err or status != 1:
-        raise WrongError(f"{breakage.name}: status {status}: {out}{err}")
-    errors = [row for row in json.loads(out)["checks"] if row["status"] == "error"]
+def first_error(breakage: Breakage, done: Done) -> dict[str, Any]:
+    """Return the error that stands first in a report on ``breakage``. Raises ``WrongError`` when it is another."""
+    if "Traceback" in done.out + done.err or done.status != 1:
+        raise WrongError(f"{breakage.name}: status {done.status}: {done.out}{done.err}")
+    errors = [row for row in done.report["checks"] if row["status"] == "error"]
     # What cannot be mended stands in the way of what can, as in a start.
     errors.sort(key=lambda row: bool(row["fixable"]))
     if not errors or errors[0]["code"] != breakage.code:
