@@ -8,6 +8,9 @@ from __future__ import print_function
 
 import sys
 
+if sys.version_info < (3, 11):  # they only refuse, and leave no compiled files behind; the oldest: beside the sources
+    sys.dont_write_bytecode = True
+
 from preflight import gate
 
 

@@ -26,4 +26,4 @@ def interpreter(version: str) -> str:
 
 def bare_environment(home: Path) -> dict[str, str]:
     """What a desktop app's child gets: a short PATH, a home, nothing else."""
-    return {"PATH": "/usr/bin:/bin", "HOME": str(home)}
+    return {"PATH": "/usr/bin:/bin", "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
