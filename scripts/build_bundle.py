@@ -114,8 +114,8 @@ def _python() -> Path:
 
 
 def _install(*arguments: str) -> None:
-    pip = [str(venv_python(ENVIRONMENT)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--constraint", str(_REQUIREMENTS[0]), *arguments], check=True)
+    pip = [str(venv_python(ENVIRONMENT)), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    subprocess.run([*pip, "--no-compile", "--constraint", str(_REQUIREMENTS[0]), *arguments], check=True)
 
 
 def _model() -> Path:
