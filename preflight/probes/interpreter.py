@@ -133,7 +133,11 @@ def _config(path: Path) -> Mapping[str, str] | None:
 
 
 def _problem(python: Path) -> str | None:
-    if not python.exists():
+    try:
+        there = python.exists()
+    except OSError as error:  # a folder that we may not look into
+        return f"cannot be reached: {error.strerror or error}"
+    if not there:
         return f"points to {os.path.realpath(str(python))}, which is gone" if python.is_symlink() else "is missing"
     return None if os.access(str(python), os.X_OK) else "may not be executed"
 
