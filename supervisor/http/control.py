@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -19,6 +20,7 @@ from supervisor.http.events import Events
 from supervisor.http.health import health, supervisor
 from supervisor.http.proxy import Proxy
 from supervisor.output import Output
+from supervisor.process.usage import usage
 
 #: Seconds that ``/metrics`` gives the sidecar for its own part.
 _SCRAPE_S = 0.5
@@ -111,6 +113,7 @@ class Control:
             *metrics.family("restarts_total", "counter", "Restarts of the sidecar.", view.restarts),
             *metrics.family("requests_under_way", "gauge", "Calls not answered yet.", self._requests.under_way),
             *metrics.family("held_bytes", "gauge", "Bytes of bodies and answers held.", self._proxy.budget.used),
+            *metrics.family("resident_bytes", "gauge", "Resident memory of a process.", _resident(view.sidecar_pid)),
             *metrics.family("replays_total", "counter", "Calls made again after a crash.", counts.replayed),
             *metrics.family("trials_total", "counter", "Calls that were run alone on suspicion.", counts.trials),
             *metrics.family("poisoned_total", "counter", "Texts refused because they end the engine.", counts.poisoned),
@@ -129,6 +132,13 @@ class Control:
                 return await self._proxy.scrape("/metrics")
         except (TimeoutError, RefusedError, aiohttp.ClientError):
             return b""
+
+
+def _resident(sidecar_pid: int | None) -> Iterator[tuple[dict[str, str], int]]:
+    for process, pid in (("supervisor", os.getpid()), ("sidecar", sidecar_pid)):
+        used = usage(pid) if pid is not None else None
+        if used is not None:
+            yield {"process": process}, used.resident_bytes
 
 
 def _tail_of(given: str | None) -> int:

@@ -110,7 +110,7 @@ async def test_unknown_paths_and_methods_have_our_body(world: World) -> None:
     assert (wrong.status, wrong.code, wrong.headers["Allow"]) == (405, "METHOD_NOT_ALLOWED", "POST")
     assert (await world.call("DELETE", "/supervisor/status")).code == "UNAUTHORIZED"
     assert (await world.get("/supervisor/stop", **BEARER)).code == "METHOD_NOT_ALLOWED"
-    assert (await world.get("/")).code == "NOT_FOUND"
+    assert (await world.get("/page/nothing")).code == "NOT_FOUND"
 
 
 @pytest.mark.parametrize("path", ["//supervisor/stop", "/supervisor//stop", "/Supervisor/stop", "/supervisor/stop/"])

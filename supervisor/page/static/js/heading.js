@@ -96,7 +96,7 @@ class Facts {
 
   /** @param {HTMLElement} list */
   constructor(list) {
-    for (const name of ["Running for", "Restarts", "Launch", "Next try", "Under way", "Replayed", "Supervisor", "Sidecar"]) {
+    for (const name of ["Running for", "Restarts", "Launch", "Next try", "Replayed", "Supervisor", "Sidecar"]) {
       const value = make("dd", {}, NONE);
       list.append(make("div", {}, make("dt", {}, name), value));
       this.#values.set(name, value);
@@ -115,7 +115,6 @@ class Facts {
     this.#set("Restarts", status.restarts ?? NONE);
     this.#set("Launch", status.launch ?? NONE);
     this.#set("Next try", nextTry(model, link));
-    this.#set("Under way", status.calls ? count(status.calls.under_way, "call") : NONE);
     this.#set("Replayed", status.calls ? count(status.calls.replayed, "call") : NONE);
     this.#set("Supervisor", status.pid ? `pid ${status.pid}` : NONE);
     this.#set("Sidecar", status.sidecar_pid ? `pid ${status.sidecar_pid}` : "not running");

@@ -137,7 +137,7 @@ export class Plot {
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 5 }, sync: { key: group } },
       scales: { x: { time: true }, y: { range: (_, __, most) => [0, Math.max(least, 1.1 * (most ?? 0))] } },
       axes: [
-        { ...axis, grid: { show: false }, size: 24, space: 64, values: (_, ticks) => ticks.map((t) => clock(t)) },
+        { ...axis, grid: { show: false }, size: 24, space: 44, values: (_, ticks) => ticks.map((t) => clock(t)) },
         { ...axis, grid, size: 62, space: 34, values: (_, ticks) => ticks.map((value) => format(value)) },
       ],
       series: [{}, ...lines.map(series)],

@@ -48,8 +48,8 @@ export class Sampler {
       tokens: rate(scrape, before, "tokens"),
       p50: inMs(quantile(calls, 0.5)),
       p95: inMs(quantile(calls, 0.95)),
-      sidecar: metrics.one("embedding_sidecar_resident_bytes"),
-      supervisor: metrics.one("embedding_supervisor_resident_bytes"),
+      sidecar: resident(metrics, "sidecar"),
+      supervisor: resident(metrics, "supervisor"),
     };
   }
 
@@ -97,6 +97,14 @@ function rate(now, before, name) {
 function difference(now, before) {
   const bounds = [...now.keys()].sort((a, b) => a - b);
   return bounds.map((bound) => ({ bound, count: (now.get(bound) ?? 0) - (before.get(bound) ?? 0) }));
+}
+
+/**
+ * @param {Metrics} metrics
+ * @param {string} process
+ */
+function resident(metrics, process) {
+  return metrics.all("embedding_supervisor_resident_bytes").find(({ labels }) => labels["process"] === process)?.value ?? null;
 }
 
 /** @param {number | null} seconds */
