@@ -83,8 +83,14 @@ def build(out: Path, model: Path | None) -> Path:
 def _environment() -> dict[str, str]:
     """What makes two builds of one source the same, over our own environment."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "BUNDLE_"))}
-    cache = {"PYINSTALLER_CONFIG_DIR": str(WORK / "cache")}
-    return {**environ, **cache, "PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": _source_time()}
+    ours = {
+        "PYINSTALLER_CONFIG_DIR": str(WORK / "cache"),
+        # What is compiled differs in a few bytes by whether its reader was compiled or read from a file.
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        "SOURCE_DATE_EPOCH": _source_time(),
+    }
+    return {**environ, **ours}
 
 
 def _source_time() -> str:
@@ -122,7 +128,7 @@ def _model() -> Path:
     """The embedded model, prepared: half the size, and nothing left to do at the first start."""
     shutil.rmtree(MODEL, ignore_errors=True)
     convert = [str(_python()), "-m", "sidecar", "convert", "embedded", str(MODEL), "--offline"]
-    subprocess.run(convert, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    subprocess.run(convert, check=True, cwd=ROOT, stdout=subprocess.DEVNULL, env=_environment())
     return MODEL
 
 
