@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,11 @@ def test_every_process_is_one_of_the_bundle(host: Host, folder: Path) -> None:
     programs_run = [Path(process.exe()) for process in host.family()]
     assert sorted(path.name for path in programs_run) == [programs.SIDECAR] + [programs.SUPERVISOR] * 2
     assert {path.parent for path in programs_run} == {folder}
+
+
+def test_the_page_comes_with_it(host: Host) -> None:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{host.url}/", timeout=10) as answer:
+        assert (answer.status, answer.headers.get_content_type()) == (200, "text/html")
 
 
 def test_commands_reach_the_running_instance(host: Host, supervisor: str) -> None:
