@@ -6,18 +6,46 @@ actions it runs the real sidecar with the embedded model.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from supervisor import arguments
 from supervisor.config import load
+from supervisor.instance import FILE_NAME
 from supervisor.launch import Plan
 from supervisor.output import Output
 from supervisor.serve import run
 from supervisor.start_error import StartError
 from tests.page import child
+from tests.supervisor.host import Host
+
+
+class Stand(Host):
+    """The host of such a supervisor; use it as a context."""
+
+    def __init__(self, folder: Path, *actions: str, options: Sequence[str] = ()) -> None:
+        super().__init__(folder, *actions, options=options, module="tests.page.stand")
+
+    def instance(self) -> dict[str, Any]:
+        """``instance.json``: address and token, known before the sidecar is ready."""
+        ends = time.monotonic() + 15.0
+        while time.monotonic() < ends:
+            with contextlib.suppress(OSError, ValueError):
+                record: dict[str, Any] = json.loads((self.state_dir / FILE_NAME).read_text("utf-8"))
+                if record["url"]:
+                    return record
+            time.sleep(0.02)
+        raise AssertionError(f"no address within 15 s; said: {self.lines}")
+
+    def open_gate(self, name: str) -> None:
+        """Let the fake go on."""
+        (self.state_dir / name).touch()
 
 
 def main(argv: Sequence[str]) -> int:

@@ -21,18 +21,25 @@ ROOT = Path(__file__).resolve().parents[2]
 Line = Mapping[str, Any]
 
 
-def command_line(state_dir: Path, *actions: str, options: Sequence[str] = ()) -> list[str]:
+def command_line(
+    state_dir: Path, *actions: str, options: Sequence[str] = (), module: str = "tests.supervisor.host"
+) -> list[str]:
     """What starts a supervisor over a fake that carries out ``actions``; run it in ``ROOT``."""
-    return [sys.executable, "-m", "tests.supervisor.host", str(state_dir), *options, "--", *actions]
+    return [sys.executable, "-m", module, str(state_dir), *options, "--", *actions]
 
 
 class Host:
     """One supervisor; use it as a context. ``lines`` grows as it speaks."""
 
     def __init__(
-        self, state_dir: Path, *actions: str, options: Sequence[str] = (), stdin: int = subprocess.PIPE
+        self,
+        state_dir: Path,
+        *actions: str,
+        options: Sequence[str] = (),
+        stdin: int = subprocess.PIPE,
+        module: str = "tests.supervisor.host",
     ) -> None:
-        argv = command_line(state_dir, *actions, options=options)
+        argv = command_line(state_dir, *actions, options=options, module=module)
         environ = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
         self.process = subprocess.Popen(argv, cwd=ROOT, env=environ, stdin=stdin, stdout=subprocess.PIPE)
         self.state_dir = state_dir
