@@ -62,7 +62,7 @@ _READINGS = (
         r"name resolution|name or service not known|getaddrinfo failed|dns error|failed to establish a new connection"
         r"|network is unreachable|connection (refused|reset|aborted)|read timed out|timed out|error sending request",
         "the package index cannot be reached",
-        "Connect to the network and run the same command again; a company mirror is named by PIP_INDEX_URL.",
+        "Connect to the network and run the same command again; name a company mirror with --index-url.",
     ),
     _row(
         r"no matching distribution|no solution found|satisfies the requirement|has no wheels|no usable wheels",
@@ -100,6 +100,18 @@ def understand(lines: Sequence[str], status: int, tool: str) -> StartError:
             return StartError(reading.code, message, reading.hint, details)
     message = f"The packages could not be installed: {tool} ended with status {status}."
     return StartError(ErrorCode.DEPS_INSTALL_FAILED, message, "Its last lines say why; then run it again.", details)
+
+
+def not_cached(lines: Sequence[str], status: int, tool: str) -> StartError:
+    """The network may not be used, and what is on this machine does not do."""
+    known = understand(lines, status, tool)
+    if known.code is ErrorCode.DISK_SPACE_LOW:
+        return known
+    message = (
+        "The packages could not be installed: not all of them are on this machine, and the network may not be used."
+    )
+    hint = "Run the same command once without --offline, or name a folder of wheels with PIP_FIND_LINKS."
+    return StartError(ErrorCode.DEPS_INSTALL_FAILED, message, hint, known.details)
 
 
 @contextlib.contextmanager

@@ -79,7 +79,8 @@ class Making:
         if failed and failures.lacks_torch(failed.lines) and self._install_torch(requirements):
             failed = self._try_installers(steps)
         if failed:
-            raise failures.understand(failed.lines, failed.status, self._tool)
+            explain = failures.not_cached if self._sources.offline else failures.understand
+            raise explain(failed.lines, failed.status, self._tool)
         return self._tool
 
     def import_all(self, profile: Profile) -> None:

@@ -37,3 +37,10 @@ def test_a_failure_is_understood(line: str, code: str, says: str) -> None:
     assert error.hint
     assert error.details["last_lines"][-1] == line
     assert error.details["exit_status"] == 7
+
+
+def test_offline_is_the_reason_when_the_network_may_not_be_used() -> None:
+    error = failures.not_cached(["no solution found"], 1, "uv")
+    assert (error.code.value, error.details["installer"]) == ("DEPS_INSTALL_FAILED", "uv")
+    assert "--offline" in error.hint
+    assert failures.not_cached(["No space left on device"], 1, "uv").code.value == "DISK_SPACE_LOW"
