@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import IO, Any
 
+from preflight import discovery, gate
 from preflight.dependencies import needed_for
 from preflight.model import Finding, Status
 from preflight.wire import ErrorCode, EventType
@@ -35,6 +36,13 @@ _IMPORT_LIMIT_S = 120.0
 _START_LIMIT_S = 120.0
 
 _TEXT = "The doctor embeds this sentence."
+
+
+def interpreters(others: discovery.Survey) -> Finding:
+    """Name the interpreters that an environment could be made with, the best first; never an error by itself."""
+    listed = ", ".join(f"{gate.dotted(found.version)} ({found.path})" for found in others.usable)
+    message = f"Environments can be made with Python {listed}." if listed else "No other interpreter would do."
+    return Finding("python.others", Status.OK, None, gate.WANTED, listed or "none", message)
 
 
 def findings(settings: Settings, choice: Choice) -> Iterator[Finding]:

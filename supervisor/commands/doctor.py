@@ -41,10 +41,13 @@ def _examine(settings: Settings, arguments: argparse.Namespace) -> Choice:
     choice = examination.examine(settings)
     if not arguments.deep:
         return choice
+    from preflight import discovery
     from supervisor import deep
 
-    checks = (*choice.report.checks, *deep.findings(settings, choice))
-    return replace(choice, report=replace(choice.report, checks=checks))
+    others = discovery.survey()
+    checks = (*choice.report.checks, deep.interpreters(others), *deep.findings(settings, choice))
+    passed_over = (*choice.report.passed_over, *others.passed_over)
+    return replace(choice, report=replace(choice.report, checks=checks, passed_over=passed_over))
 
 
 def _print(choice: Choice, arguments: argparse.Namespace) -> None:
