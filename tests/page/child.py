@@ -6,6 +6,7 @@
     download:FILE:LOADED:TOTAL   one line of progress; the first one opens the stage
     convert  converted           the one-time preparation
     busy:TEXTS_A_SECOND          count texts and tokens as if they had been embedded
+    stamps:N                     write N lines that tell their own time, 50 a second, once it serves
 
 Constraint: standard library alone.
 """
@@ -22,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.fakes import Fake, progress
+from tests.fakes import Fake, progress, write
 
 _POLL_S = 0.01
 
@@ -73,6 +74,15 @@ class Child(Fake):
     def do_busy(self, rate: str) -> None:
         self.texts_now()
         self.rate = float(rate)
+
+    def do_stamps(self, most: str) -> None:
+        def make() -> None:
+            time.sleep(1.0)  # who measures has begun to listen
+            for _ in range(int(most)):
+                write(f"stamp {time.monotonic_ns()}\n".encode())
+                time.sleep(0.02)
+
+        threading.Thread(target=make, daemon=True).start()
 
     def texts_now(self) -> int:
         """Texts counted up to now; the watchdog sees them as work done."""

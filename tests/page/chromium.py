@@ -100,10 +100,17 @@ class Tab:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         await self.call("Emulation.setEmulatedMedia", features=features)
 
-    async def screenshot(self, path: Path) -> None:
-        """Write the whole page as PNG."""
+    async def heap(self) -> tuple[float, int]:
+        """What its scripts hold once the garbage is collected, in MB, and the nodes of its document."""
+        await self.call("HeapProfiler.collectGarbage")
+        usage = await self.call("Runtime.getHeapUsage")
+        counters = await self.call("Memory.getDOMCounters")
+        return usage["usedSize"] / 1e6, int(counters["nodes"])
+
+    async def screenshot(self, path: Path, most: int) -> None:
+        """Write the page as PNG, from its top to ``most`` pixels below it."""
         size = (await self.call("Page.getLayoutMetrics"))["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(most, size["height"]), "scale": 1}
         shot = await self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
         path.write_bytes(base64.b64decode(shot["data"]))  # noqa: ASYNC240 a small file
 

@@ -23,6 +23,9 @@ const WORDS = {
   connecting: "Connecting",
 };
 
+/** States that need no reason here: a notice gives it, or there is none. */
+const SELF_EVIDENT = new Set(["lost", "connecting", "ready", "broken"]);
+
 /**
  * What the state is called.
  * @param {string} state
@@ -72,7 +75,7 @@ export class Heading {
  * @param {string} state
  */
 function reason(model, state) {
-  if (state === "lost" || state === "connecting" || state === "ready") return "";
+  if (SELF_EVIDENT.has(state)) return "";
   const stage = model.status?.["stage"] ?? model.health?.["stage"];
   const isUnderWay = state === "starting" || state === "restarting";
   const at = isUnderWay && stage && stage !== "ready" ? `at “${stageLabel(stage)}”` : "";

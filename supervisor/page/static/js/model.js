@@ -101,7 +101,8 @@ export class Model {
   #state(line) {
     this.#disagreements = 0;
     this.history.state(line);
-    if (line["state"] === "stopped") this.startup.fail();
+    if (line["state"] === "stopped" || line["state"] === "broken") this.startup.fail();
+    else this.startup.hasFailed = false; // it is being tried again
   }
 }
 
