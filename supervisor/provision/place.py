@@ -29,6 +29,10 @@ _MAX_SCRIPT_BYTES = 2 * 1024 * 1024
 
 _RETRY_S = 0.2
 
+#: Of renameat2(2), from linux/fcntl.h and linux/fs.h.
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
 #: The lock is on the first byte, which nobody else may then read on Windows; the holder's pid follows.
 _PID_OFFSET = 1
 
@@ -105,6 +109,9 @@ def put_in_place(target: Path) -> None:
     stage, previous = stage_of(target), _previous_of(target)
     _rewrite_paths(stage, target)
     replaced = target.exists()
+    if replaced and marker.is_ours(target) and exchange(stage, target):
+        remove_stage(target)
+        return
     try:
         if replaced:
             target.rename(previous)
@@ -123,6 +130,20 @@ def put_in_place(target: Path) -> None:
         ) from error
     if replaced:
         _retire(previous, target)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step, with no moment at which either name is missing; False where that cannot be had."""
+    if sys.platform != "linux":
+        return False
+    try:
+        import ctypes  # some builds lack it
+
+        library = ctypes.CDLL(None, use_errno=True)
+        paths = (_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other))
+        return bool(library.renameat2(*paths, _RENAME_EXCHANGE) == 0)
+    except (ImportError, OSError, AttributeError):  # a C library that does not know it
+        return False
 
 
 def remove_stage(target: Path) -> None:

@@ -41,6 +41,20 @@ def test_the_new_one_takes_the_place_and_the_old_one_goes(target: Path) -> None:
     assert str(place.stage_of(target)) not in (target / "pyvenv.cfg").read_text("utf-8")
 
 
+def test_without_an_exchange_it_goes_by_two_renames(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, "exchange", lambda one, other: False)
+    _environment(target, "old")
+    _environment(place.stage_of(target), "new")
+    place.put_in_place(target)
+    assert _names(target.parent) == {"venv": "new"}
+
+
+def test_what_is_not_there_cannot_be_exchanged(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    assert place.exchange(tmp_path / "one", tmp_path / "other") is False
+    assert (tmp_path / "one").exists()
+
+
 def test_one_that_a_person_made_is_kept_beside(target: Path) -> None:
     for number in (1, 2):
         _environment(place.stage_of(target), f"new {number}", ours=False)
@@ -91,6 +105,7 @@ def test_a_swap_that_fails_brings_the_old_one_back(target: Path, monkeypatch: py
             raise PermissionError(13, "in use")
         return rename(self, to)
 
+    monkeypatch.setattr(place, "exchange", lambda one, other: False)
     monkeypatch.setattr(Path, "rename", failing)
     with pytest.raises(StartError, match="could not be moved"):
         place.put_in_place(target)
