@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Protocol
 
 from preflight.wire import ErrorCode, Stage, State
@@ -42,7 +42,7 @@ class View:
     health: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Command(str, Enum):
+class Command(StrEnum):
     """What a person or host may order."""
 
     STOP = "stop"
@@ -50,7 +50,7 @@ class Command(str, Enum):
     RETRY = "retry"
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """No sidecar could be had in time.
 
     ``code`` is ``NOT_READY`` or ``CRASH_LOOP``, or the code of the start-up
@@ -73,7 +73,7 @@ class Backend(Protocol):
         """Return the present view; never waits."""
 
     async def upstream(self, timeout_s: float) -> Upstream:
-        """Wait at most ``timeout_s`` for a ready sidecar. Raises ``Unavailable``."""
+        """Wait at most ``timeout_s`` for a ready sidecar. Raises ``UnavailableError``."""
 
     async def wait_dead(self, launch: int, timeout_s: float) -> bool:
         """Wait until no process of ``launch`` is left; False when time ran out.

@@ -11,7 +11,7 @@ from typing import Any
 
 from preflight.wire import Channel, ErrorCode, EventType, Stage
 from supervisor.announcer import Announcer
-from supervisor.backend import Command, Unavailable, Upstream, View
+from supervisor.backend import Command, UnavailableError, Upstream, View
 from supervisor.fleet import Fleet
 from supervisor.launch import Plan
 from supervisor.logs import Logs
@@ -130,7 +130,7 @@ class Runtime:
         )
 
     async def upstream(self, timeout_s: float) -> Upstream:
-        """Wait at most ``timeout_s`` for a ready sidecar. Raises ``Unavailable``."""
+        """Wait at most ``timeout_s`` for a ready sidecar. Raises ``UnavailableError``."""
         deadline = self._loop.time() + timeout_s
         while True:
             launch = self._fleet.alive.get(self._s.launch.number)
@@ -283,7 +283,7 @@ class Runtime:
         retry = next_retry_s(self._s, self._now())
         return self._s.phase is Phase.BROKEN and retry is not None and retry > left
 
-    def _unavailable(self) -> Unavailable:
+    def _unavailable(self) -> UnavailableError:
         s, retry = self._s, next_retry_s(self._s, self._now())
         code, hint = ErrorCode.NOT_READY, "Try again after the time in Retry-After."
         if s.phase is Phase.BROKEN:
@@ -291,6 +291,6 @@ class Runtime:
         if s.failure is not None and s.failure.terminal:
             code, hint = s.failure.code, s.failure.hint
         message = f"The sidecar is {public_state(s).value}"
-        return Unavailable(
+        return UnavailableError(
             code, f"{message}: {s.reason}" if s.reason else message + ".", hint, retry or 1.0, self._stage()
         )

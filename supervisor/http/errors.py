@@ -11,7 +11,7 @@ from aiohttp import web
 
 from preflight.wire import ErrorCode
 from preflight.wire.http import error_body, status_of
-from supervisor.backend import Unavailable
+from supervisor.backend import UnavailableError
 
 
 class RefusedError(Exception):
@@ -64,7 +64,7 @@ def retry_after(seconds: float | None) -> dict[str, str]:
     return {"Retry-After": str(max(1, math.ceil(seconds or 0)))}
 
 
-def not_available(error: Unavailable) -> RefusedError:
+def not_available(error: UnavailableError) -> RefusedError:
     """Translate what the runtime raises while no sidecar can be had: always 503, whatever the reason."""
     return RefusedError(
         error.code,

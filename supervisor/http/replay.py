@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from preflight.wire import ErrorCode
-from supervisor.backend import Backend, Unavailable
+from supervisor.backend import Backend, UnavailableError
 from supervisor.http.errors import RefusedError, not_available, retry_after
 from supervisor.http.upstream import Answer, Call, DeclinedError, Flow, ForeignError, Launch, Launches, LostError
 
@@ -84,7 +84,7 @@ class Replay:
     async def _ready(self) -> Launch:
         try:
             return self._launches.of(await self._backend.upstream(self._hold_s))
-        except Unavailable as error:
+        except UnavailableError as error:
             raise not_available(error) from error
 
     async def _outlive(self, launch: Launch, reason: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from preflight.wire import ErrorCode, Stage, State
 from supervisor import poller, runtime, supervision, watchdog
-from supervisor.backend import Command, Unavailable, Upstream
+from supervisor.backend import Command, UnavailableError, Upstream
 from supervisor.launch import Plan
 from supervisor.logs import Logs
 from supervisor.output import Event, Output
@@ -94,7 +94,7 @@ async def test_start_serves_and_stops(tmp_path: Path) -> None:
         assert await r.running == 0
         assert await r.runtime.wait_dead(1, 0.0)
     assert r.states() == ["starting", "ready", "draining", "stopped"]
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         await r.runtime.upstream(5.0)
 
 
@@ -132,7 +132,7 @@ async def test_an_end_before_hello_says_status_and_last_lines(tmp_path: Path) ->
         assert error.fields["details"]["exit_status"] == 1
         assert error.fields["details"]["last_lines"] == ["ModuleNotFoundError: numpy"]
         assert error.fields["retryable"] is True
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             await r.runtime.upstream(1.0)
 
 
@@ -144,7 +144,7 @@ async def test_the_sidecars_own_error_ends_a_start_that_no_retry_mends(tmp_path:
         assert (error.fields["code"], error.fields["message"]) == (code, "it cannot work")
         assert error.fields["details"]["path"] == "/nowhere"
         assert r.runtime.view().stage is Stage.ERROR
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(UnavailableError) as caught:
             await r.runtime.upstream(1.0)
         assert caught.value.code is ErrorCode(code)
 
@@ -160,7 +160,7 @@ async def test_crashes_at_every_start_open_the_breaker_and_retry_tries_at_once(t
         (error,) = r.events("startup:error")
         assert error.fields["code"] == "CRASH_LOOP"
         assert error.fields["details"]["failure"] == "SIDECAR_START_FAILED"
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(UnavailableError) as caught:
             await r.runtime.upstream(1.0)
         assert caught.value.code is ErrorCode.CRASH_LOOP
         assert 50 < caught.value.retry_after_s <= 60

@@ -10,7 +10,7 @@ import pytest
 
 from preflight.wire import ErrorCode, Stage
 from preflight.wire.http import NONCE_HEADER, OCTET_STREAM
-from supervisor.backend import Unavailable
+from supervisor.backend import UnavailableError
 from supervisor.http import proxy, upstream
 from tests.supervisor.http.conftest import MakeWorld
 from tests.supervisor.http.world import World, until, vector
@@ -80,7 +80,7 @@ async def test_waiting_ends(make_world: MakeWorld) -> None:
 @pytest.mark.parametrize("code", [ErrorCode.CRASH_LOOP, ErrorCode.MODEL_NOT_FOUND, ErrorCode.PYTHON_DEPS_MISSING])
 async def test_whatever_the_reason_an_unavailable_sidecar_is_503(world: World, code: ErrorCode) -> None:
     async def unavailable(_: float) -> None:
-        raise Unavailable(code, "no", "wait", 60.0, Stage.ERROR)
+        raise UnavailableError(code, "no", "wait", 60.0, Stage.ERROR)
 
     world.backend.upstream = unavailable  # type: ignore[assignment,method-assign]
     answer = await world.embed("a")

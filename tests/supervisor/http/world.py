@@ -17,7 +17,7 @@ from aiohttp import web
 
 from preflight.wire import ErrorCode, Stage, State
 from preflight.wire.http import NONCE_HEADER, OCTET_STREAM, error_body
-from supervisor.backend import Command, Unavailable, Upstream, View
+from supervisor.backend import Command, UnavailableError, Upstream, View
 from supervisor.http.app import build
 from supervisor.http.server import listen
 from supervisor.output import Output
@@ -239,7 +239,7 @@ class Backend:
             async with asyncio.timeout(timeout_s):
                 await self._ready.wait()
         except TimeoutError:
-            raise Unavailable(ErrorCode.NOT_READY, "still down", "wait", 2.5, self.stage) from None
+            raise UnavailableError(ErrorCode.NOT_READY, "still down", "wait", 2.5, self.stage) from None
         assert self._upstream is not None
         return self._upstream
 
