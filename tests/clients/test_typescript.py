@@ -34,13 +34,31 @@ def test_versions_and_licences_are_the_project_s() -> None:
     assert (PACKAGE / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
+@pytest.fixture(scope="module")
+def npm() -> str:
+    """npm, with what the lock names installed."""
+    found = shutil.which("npm")
+    if found is None:
+        pytest.skip("needs Node and npm")
+    installed = PACKAGE / "node_modules" / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < (PACKAGE / "package-lock.json").stat().st_mtime:
+        subprocess.run([found, "ci"], cwd=PACKAGE, check=True, timeout=120)
+    return found
+
+
+def _run(*command: str) -> None:
+    environment = {**os.environ, "SIDECAR_TEST_PYTHON": sys.executable}
+    run = subprocess.run(command, cwd=PACKAGE, env=environment, capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, f"{run.stdout[-8000:]}{run.stderr[-2000:]}"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(shutil.which("npm") is None, reason="needs Node and npm")
-def test_the_package_s_own_tests_pass() -> None:
-    npm = str(shutil.which("npm"))
-    if not (PACKAGE / "node_modules" / ".package-lock.json").exists():
-        subprocess.run([npm, "ci"], cwd=PACKAGE, check=True, timeout=120)
-    environment = {**os.environ, "SIDECAR_TEST_PYTHON": sys.executable}
-    run = subprocess.run([npm, "test"], cwd=PACKAGE, env=environment, capture_output=True, text=True, timeout=240)
-    assert run.returncode == 0, f"{run.stdout[-8000:]}{run.stderr[-2000:]}"
+def test_the_package_s_own_tests_pass(npm: str) -> None:
+    _run(npm, "test")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_the_page_s_modules_are_typed(npm: str) -> None:
+    _run(npm, "exec", "--offline", "--", "tsc", "-p", str(ROOT / "supervisor" / "page" / "jsconfig.json"))

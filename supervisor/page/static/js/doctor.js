@@ -52,6 +52,7 @@ function report({ checks, duration_ms: ms }) {
   const sorted = [...checks].sort((a, b) => ORDER.indexOf(a.status) - ORDER.indexOf(b.status));
   const notable = sorted.filter(({ status }) => status === "error" || status === "warning");
   const rest = sorted.filter((check) => !notable.includes(check));
+  /** @type {Node[]} */
   const parts = [make("p", {}, summary(notable, checks.length, ms)), list(notable)];
   if (rest.length > 0) {
     parts.push(make("details", {}, make("summary", {}, `${count(rest.length, "check")} with nothing to do`), list(rest)));

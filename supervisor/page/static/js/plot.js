@@ -1,13 +1,9 @@
 // @ts-check
 /** One plot: a canvas by uPlot, its name, and the figures that its lines stand for. */
 
-// The vendored library has its own types; they are only there while this is checked.
-import library from "../vendor/uplot/uPlot.esm.js";
+import UPlot from "../vendor/uplot/uPlot.esm.js";
 import { byId, make, setText } from "./dom.js";
 import { moment, NONE } from "./format.js";
-
-/** @type {typeof import("uplot").default} */
-const UPlot = /** @type {any} */ (library);
 
 const HEIGHT = 150;
 
@@ -39,7 +35,7 @@ export class Plot {
   /** @type {HTMLElement[]} */
   #figures = [];
   #when = make("span", { class: "quiet numbers" });
-  /** @type {import("uplot").default} */
+  /** @type {UPlot} */
   #plot;
   /** @type {Columns} */
   #columns;
@@ -123,7 +119,7 @@ export class Plot {
 
   /**
    * @param {string} group
-   * @returns {import("uplot").Options}
+   * @returns {UPlot.Options}
    */
   #options(group) {
     const { lines, format, least } = this.#about;
@@ -145,7 +141,7 @@ export class Plot {
     };
   }
 
-  /** @param {import("uplot").default} plot */
+  /** @param {UPlot} plot */
   #drawBreaks(plot) {
     const { ctx, bbox } = plot;
     ctx.save();
@@ -166,10 +162,10 @@ export class Plot {
 
 /**
  * @param {Line} line
- * @returns {import("uplot").Series}
+ * @returns {UPlot.Series}
  */
 function series({ label, color: name, isFilled = false }) {
-  /** @type {import("uplot").Series} */
+  /** @type {UPlot.Series} */
   const made = { label, width: 1.5, stroke: () => color(name), points: { show: false } };
   return isFilled ? { ...made, fill: () => color(`${name}-wash`) } : made;
 }
