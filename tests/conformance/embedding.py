@@ -133,7 +133,8 @@ def _rows(raw: Answer) -> list[tuple[float, ...]]:
 
 def long_text(target: Target) -> str:
     """A text of more tokens than the model takes."""
-    return "harbour " * (target.get("/info").ok()["max_tokens"] + 10)
+    max_tokens: int = target.get("/info").ok()["max_tokens"]
+    return "harbour " * (max_tokens + 10)
 
 
 @CHECKS("embed.truncated", "a text over max_tokens is cut and its index told, in the body and in the header")
