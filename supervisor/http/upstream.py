@@ -45,12 +45,9 @@ _FORWARDED = (hdrs.ACCEPT, hdrs.CONTENT_TYPE, "Prefer", TIMEOUT_HEADER, "X-Reque
 
 #: Headers of the sidecar that concern the connection between it and us.
 _OURS_ALONE = frozenset(
-    name.lower()
-    for name in (
-        hdrs.CONNECTION, hdrs.CONTENT_LENGTH, hdrs.DATE, hdrs.KEEP_ALIVE, hdrs.SERVER, hdrs.TRANSFER_ENCODING,
-        hdrs.UPGRADE, NONCE_HEADER,
-    )
-)  # fmt: skip
+    {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "upgrade"}
+    | {NONCE_HEADER.lower()}
+)
 
 #: A call whose client left is blamed for a crash within so many seconds: the engine may still have had it.
 _LEFT_S = 120.0
