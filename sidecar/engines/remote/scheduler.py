@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from preflight.wire import ErrorCode
+from sidecar.batching import Lane, Priority, lane_of
 from sidecar.engines.base import Float32, ModelCard
 from sidecar.engines.remote.batches import estimate, hopeless, requests, shorter
 from sidecar.engines.remote.caller import Caller, Usage
@@ -27,7 +28,6 @@ from sidecar.engines.remote.providers import (
 )
 from sidecar.failures import Failure
 from sidecar.outcomes import BadVector, Closed, DeadlinePassed, Embedded, Limits, Overloaded, TextTooLong, Work
-from sidecar.planner import Lane, Priority, lane_of
 
 #: OpenAI refuses the empty string, which is a valid text here.
 _EMPTY = " "
