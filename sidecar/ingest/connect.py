@@ -82,10 +82,10 @@ async def connect(wanted: Wanted, tell: Tell) -> Connected:
 
 
 async def _elsewhere(options: RemoteOptions, wanted: Wanted) -> Connected:
-    made = await connect_remote(options, find_key(options.url, wanted.environ))
     counting: tuple[ModelTokens | EstimatedTokens, str] = EstimatedTokens(), "estimate"
     if wanted.tokenizer is not None:
         counting = await asyncio.to_thread(_load_tokens, wanted.tokenizer), "model"
+    made = await connect_remote(options, find_key(options.url, wanted.environ))
     embedder = LocalEmbedder(made.engine.card, Prompts(), made.scheduler)
     return Connected(embedder, *counting, made.engine.card.device, made.scheduler.close)
 
@@ -116,7 +116,11 @@ async def _of_server(remote: HttpEmbedder, wanted: Wanted, address: str) -> Conn
             hint="Leave --model out, start the server with that model, or use --server none.",
             details={"wanted": wanted.options.model, "found": found},
         )
-    tokens, counted_by = await asyncio.to_thread(_tokens_of, found, wanted.tokenizer)
+    try:
+        tokens, counted_by = await asyncio.to_thread(_tokens_of, found, wanted.tokenizer)
+    except BaseException:
+        await remote.close()
+        raise
     return Connected(remote, tokens, counted_by, address, remote.close)
 
 

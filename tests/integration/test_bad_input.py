@@ -134,11 +134,20 @@ def test_a_second_supervisor_names_the_first(host: Host) -> None:
     assert host.url in error["message"] or error["details"]["url"] == host.url
 
 
-@pytest.mark.parametrize("line", ["garbage\n", "[]\n", '{"token": 5}\n', "\n", "x" * 100_000])
-def test_garbage_on_stdin_harms_nothing(line: str, state_dir: Path) -> None:
+@pytest.mark.parametrize("line", ["garbage\n", "[]\n", '{"token": 5}\n', "x" * 100_000])
+def test_a_first_line_that_is_no_token_is_refused(line: str, state_dir: Path) -> None:
+    """A host that meant to set a token must not believe that it did."""
     with Host(["--model", "embedded"], state_dir) as host:
         assert host.process.stdin is not None
         host.process.stdin.write(line.encode())
+        host.process.stdin.flush()
+        assert _failure(host)["code"] == "INVALID_REQUEST"
+
+
+def test_an_empty_line_on_stdin_harms_nothing(state_dir: Path) -> None:
+    with Host(["--model", "embedded"], state_dir) as host:
+        assert host.process.stdin is not None
+        host.process.stdin.write(b"\n")
         host.process.stdin.flush()
         host.wait_ready()
         assert host.health().status == 200
