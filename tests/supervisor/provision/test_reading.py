@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from supervisor.provision.reading import Reading
 
 PIP_23 = """\
-Looking in links: /opt/wheels
+Looking in links: /srv/wheels
 Collecting aiohttp
   Downloading aiohttp-3.14.5-cp312-cp312-manylinux_2_28_x86_64.whl (1.9 MB)
      ---------------------------------------- 1.9/1.9 MB 183.8 MB/s eta 0:00:00
