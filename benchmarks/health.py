@@ -38,7 +38,7 @@ def sample(port: int, seconds: float) -> list[float]:
 
 def report(name: str, latencies: list[float]) -> None:
     """One line of percentiles, ms."""
-    cuts = statistics.quantiles(latencies, n=1000)
+    cuts = statistics.quantiles(latencies, n=1000, method="inclusive")
     percentiles = f"p50 {cuts[499]:.2f}, p99 {cuts[989]:.2f}, p99.9 {cuts[998]:.2f}, max {max(latencies):.2f} ms"
     print(f"{name}: {len(latencies)} calls, {percentiles}")
 
