@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
-from typing import Any, Sequence
+from typing import Sequence
 
 from preflight import render
 from preflight.dependencies import Profile
 from preflight.examine import examine
-from preflight.model import Folder, Report, Wanted
+from preflight.model import Report, Wanted
+from preflight.question import from_argument
 from preflight.wire import ErrorCode
 
 
@@ -24,11 +24,6 @@ def main(argv: Sequence[str]) -> int:
     report = _naming_a_better_python(examine(arguments.wanted or _by_options(arguments), arguments.source))
     sys.stdout.write(render.to_json(report) + "\n" if arguments.json else render.to_text(report))
     return 0 if report.ok else 1
-
-
-def to_argument(wanted: Wanted) -> str:
-    """``wanted`` as the value of ``--wanted``."""
-    return json.dumps(dataclasses.asdict(wanted))
 
 
 def _naming_a_better_python(report: Report) -> Report:
@@ -50,20 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--profile", type=Profile, choices=list(Profile), default=Profile.LEAN, metavar="lean|full")
     parser.add_argument("--host", default=Wanted.host)
     parser.add_argument("--port", type=int, help="check that this port can be listened on")
-    parser.add_argument("--wanted", type=_wanted, help=argparse.SUPPRESS)
+    parser.add_argument("--wanted", type=from_argument, help=argparse.SUPPRESS)
     parser.add_argument("--source", default="running", help=argparse.SUPPRESS)
     return parser
 
 
 def _by_options(arguments: argparse.Namespace) -> Wanted:
     return Wanted(profile=arguments.profile, host=arguments.host, port=arguments.port)
-
-
-def _wanted(text: str) -> Wanted:
-    """The inverse of ``to_argument``; keys of a newer caller are ignored."""
-    data: dict[str, Any] = json.loads(text)
-    known = {field.name for field in dataclasses.fields(Wanted)}
-    kept = {key: value for key, value in data.items() if key in known}
-    folders = tuple(Folder(**folder) for folder in kept.pop("folders", ()))
-    spared = tuple(kept.pop("spared", ()))
-    return Wanted(**{**kept, "profile": Profile(kept["profile"]), "folders": folders, "spared": spared})

@@ -14,7 +14,6 @@ import gc
 import json
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,6 +70,8 @@ def _run(settings: Settings, argv: Sequence[str]) -> int:
     except StartError as error:
         output.emit_error(error.code, error.message, error.hint, error.details)
     except Exception as error:  # a fault of our own: the host gets its line all the same
+        import traceback
+
         traceback.print_exc()
         message = f"The supervisor failed: {type(error).__name__}: {error}."
         output.emit_error(ErrorCode.INTERNAL_ERROR, message, "Standard error has the traceback; please report it.")

@@ -6,8 +6,6 @@ Constraint: standard library alone, importable on a bare Python.
 from __future__ import annotations
 
 import argparse
-import difflib
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,13 +122,23 @@ def _from_environment(environ: Mapping[str, str]) -> Mapping[str, Any]:
 
 def _from_file(path: Path) -> Mapping[str, Any]:
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise ConfigError(CONFIG_FILE, "a readable TOML file", f"{error}", str(path)) from error
+        raise _unreadable(path, error) from error
+    import tomllib  # 4 ms, and most people have no such file
+
+    try:
+        table = tomllib.loads(text)
+    except ValueError as error:
+        raise _unreadable(path, error) from error
     options = dict(_file_options(table, path))
     return {o.name: _read(o, table[key], key, str(path), path.parent) for key, o in options.items()}
+
+
+def _unreadable(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(CONFIG_FILE, "a readable TOML file", f"{error}", str(path))
 
 
 def _file_options(table: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Option]]:
@@ -139,6 +147,8 @@ def _file_options(table: Mapping[str, Any], path: Path) -> Iterator[tuple[str, O
     for key in table:
         option = known.get(key.replace("-", "_"))
         if option is None:
+            import difflib
+
             near = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
             wanted = f"{near[0]}, perhaps" if near else "one of the options of 'run'"
             raise ConfigError(f"key {key!r}", wanted, "an unknown key", str(path))

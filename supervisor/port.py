@@ -7,7 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
-from preflight.model import PortFacts, PortProblem
+from preflight.facts import PortFacts, PortProblem
 from preflight.probes import network
 from preflight.wire import ErrorCode
 from supervisor.start_error import StartError

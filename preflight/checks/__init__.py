@@ -10,7 +10,8 @@ from typing import Callable, NamedTuple
 from preflight.checks import environment, interpreter, machine, surroundings
 from preflight.checks.environment import missing
 from preflight.checks.verdict import Verdict
-from preflight.model import Facts, Finding
+from preflight.facts import Facts
+from preflight.model import Finding
 
 __all__ = ["CHECKS", "ENVIRONMENT_CHECKS", "Check", "judge", "missing"]
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from preflight.checks.verdict import Verdict, error, ok, skipped, warning
 from preflight.dependencies import needed_for
-from preflight.model import Facts, Status, VenvFacts
+from preflight.facts import Facts, VenvFacts
+from preflight.model import Status
 from preflight.specifiers import contains
 from preflight.wire import ErrorCode
 
@@ -104,11 +105,11 @@ def deps_files(facts: Facts) -> Verdict:
     if files is None:
         return skipped("Only a report looks at this, in an environment that set-up made.")
     if not files.missing and not files.changed:
-        return ok(f"All {files.count} files of the packages are as they were installed.")
+        return ok(f"All {files.total} files of the packages are as they were installed.")
     parts = [f"{len(names)} {word}" for names, word in ((files.missing, "gone"), (files.changed, "changed")) if names]
     example = (files.missing + files.changed)[0]
     found = f"{' and '.join(parts)}, such as {example}"
-    message = f"Of the {files.count} files of the packages, {found}."
+    message = f"Of the {files.total} files of the packages, {found}."
     hint = f"Rebuild the environment: {facts.wanted.setup_command}"
     return error(ErrorCode.VENV_BROKEN, message, "every file as it was installed", found, hint, fixable=True)
 

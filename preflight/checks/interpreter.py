@@ -8,7 +8,7 @@ from __future__ import annotations
 from preflight import gate
 from preflight.checks.environment import must_install
 from preflight.checks.verdict import Verdict, error, ok
-from preflight.model import Facts
+from preflight.facts import Facts
 from preflight.wire import ErrorCode
 
 

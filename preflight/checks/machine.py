@@ -8,7 +8,8 @@ from __future__ import annotations
 from preflight.checks.environment import must_install
 from preflight.checks.verdict import Verdict, error, ok, skipped
 from preflight.dependencies import Profile
-from preflight.model import Facts, FolderProblem, PortProblem, Status
+from preflight.facts import Facts, FolderProblem, PortProblem
+from preflight.model import Status
 from preflight.wire import ErrorCode
 
 _MB = 1000 * 1000

@@ -6,7 +6,7 @@ Constraint: CPython 3.8 or newer, standard library alone; no I/O.
 from __future__ import annotations
 
 from preflight.checks.verdict import Verdict, ok, skipped, warning
-from preflight.model import Facts
+from preflight.facts import Facts
 from preflight.wire import ErrorCode
 
 #: A clock may be behind that of whoever made our files by so much: time zones that were mistaken for one another.

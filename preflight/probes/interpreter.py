@@ -11,8 +11,8 @@ import sysconfig
 from pathlib import Path
 from typing import Any, Mapping
 
+from preflight.facts import PythonFacts, VenvFacts
 from preflight.folders import MARKER
-from preflight.model import PythonFacts, VenvFacts
 
 #: What we need of the standard library that distributions split off or builds leave out.
 NEEDED_MODULES = ("ctypes", "ensurepip", "ssl", "venv", "zlib")

@@ -10,7 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from preflight.model import DiskFacts, Folder, FolderFacts, FolderProblem, MemoryFacts
+from preflight.facts import DiskFacts, FolderFacts, FolderProblem, MemoryFacts
+from preflight.model import Folder
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Iterator
 from urllib.parse import urlsplit
 
-from preflight.model import InstanceFacts, PortFacts, PortProblem
+from preflight.facts import InstanceFacts, PortFacts, PortProblem
 
 _LISTEN = "0A"  # /proc/net/tcp's name of the state
 

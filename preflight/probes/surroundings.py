@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import Mapping
 
-from preflight.model import SurroundingsFacts, Wanted
+from preflight.facts import SurroundingsFacts
+from preflight.model import Wanted
 
 #: Folder names of services that copy what is in them elsewhere, in lower case.
 _SYNCED = {

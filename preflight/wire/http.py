@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
 import re
 from typing import Any, Iterable, Mapping, NamedTuple
 
@@ -163,6 +161,8 @@ def _is_loopback(host: str) -> bool:
     name = _host_name(host).lower()
     if name in {"localhost", "localhost."}:
         return True
+    import ipaddress  # set-up and reports need the constants of this module alone
+
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
@@ -170,6 +170,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _bearer_equals(header: str, token: str) -> bool:
+    import hmac  # loads OpenSSL: see _is_loopback
+
     scheme, _, given = header.partition(" ")
     matches = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.encode("utf-8"))
     return scheme.lower() == "bearer" and matches

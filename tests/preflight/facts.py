@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from preflight.dependencies import Profile, needed_for
-from preflight.model import (
+from preflight.facts import (
     DiskFacts,
     Facts,
     FilesFacts,
-    Folder,
     FolderFacts,
     MemoryFacts,
     PackageFacts,
@@ -18,8 +16,8 @@ from preflight.model import (
     PythonFacts,
     SurroundingsFacts,
     VenvFacts,
-    Wanted,
 )
+from preflight.model import Folder, Wanted
 
 _VERSIONS = {d.name: d.specifier.partition(",")[0].lstrip(">=") for d in needed_for(Profile.FULL)}
 
@@ -47,4 +45,4 @@ def healthy(profile: Profile = Profile.LEAN, **changes: Any) -> Facts:
         files=FilesFacts(3000),
         around=SurroundingsFacts(2e9, 1e9, cpu=("avx2", "amx_bf16")),
     )
-    return replace(facts, **changes)
+    return facts._replace(**changes)

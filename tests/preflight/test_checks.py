@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,12 +10,10 @@ from hypothesis import strategies as st
 
 from preflight.checks import CHECKS, ENVIRONMENT_CHECKS, judge, missing
 from preflight.dependencies import Profile
-from preflight.model import (
+from preflight.facts import (
     DiskFacts,
     Facts,
     FilesFacts,
-    Finding,
-    Folder,
     FolderFacts,
     FolderProblem,
     InstanceFacts,
@@ -24,10 +21,10 @@ from preflight.model import (
     PackageFacts,
     PortFacts,
     PortProblem,
-    Status,
     SurroundingsFacts,
     VenvFacts,
 )
+from preflight.model import Finding, Folder, Status
 from preflight.wire import ErrorCode
 from tests.preflight.facts import PYTHON, VENV, healthy, packages
 
@@ -50,20 +47,20 @@ VERSION = "PYTHON_VERSION_INCOMPATIBLE"
 NOT_WRITABLE = "PATH_NOT_WRITABLE"
 
 SPOILT: list[tuple[str, str, dict[str, Any], str, bool]] = [
-    ("python.version", "old", {"python": replace(PYTHON, version=(3, 10, 13))}, VERSION, False),
-    ("python.version", "new", {"python": replace(PYTHON, version=(3, 15, 0))}, VERSION, False),
-    ("python.version", "pypy", {"python": replace(PYTHON, implementation="pypy")}, VERSION, False),
-    ("python.version", "nogil", {"python": replace(PYTHON, free_threaded=True)}, VERSION, False),
-    ("python.arch", "32 bit", {"python": replace(PYTHON, bits=32)}, "PYTHON_ARCH_MISMATCH", False),
-    ("python.arch", "translated", {"python": replace(PYTHON, emulated_on="arm64")}, "PYTHON_ARCH_MISMATCH", False),
-    ("python.modules", "no ssl", {"python": replace(PYTHON, missing_modules=("ssl",))}, "PYTHON_DEPS_MISSING", False),
-    ("venv.sound", "base gone", {"venv": replace(VENV, base_exists=False)}, "VENV_BROKEN", True),
-    ("venv.sound", "python gone", {"venv": replace(VENV, python_problem="is missing")}, "VENV_BROKEN", True),
-    ("venv.sound", "base changed", {"venv": replace(VENV, running="3.13.0")}, "VENV_BROKEN", True),
+    ("python.version", "old", {"python": PYTHON._replace(version=(3, 10, 13))}, VERSION, False),
+    ("python.version", "new", {"python": PYTHON._replace(version=(3, 15, 0))}, VERSION, False),
+    ("python.version", "pypy", {"python": PYTHON._replace(implementation="pypy")}, VERSION, False),
+    ("python.version", "nogil", {"python": PYTHON._replace(free_threaded=True)}, VERSION, False),
+    ("python.arch", "32 bit", {"python": PYTHON._replace(bits=32)}, "PYTHON_ARCH_MISMATCH", False),
+    ("python.arch", "translated", {"python": PYTHON._replace(emulated_on="arm64")}, "PYTHON_ARCH_MISMATCH", False),
+    ("python.modules", "no ssl", {"python": PYTHON._replace(missing_modules=("ssl",))}, "PYTHON_DEPS_MISSING", False),
+    ("venv.sound", "base gone", {"venv": VENV._replace(base_exists=False)}, "VENV_BROKEN", True),
+    ("venv.sound", "python gone", {"venv": VENV._replace(python_problem="is missing")}, "VENV_BROKEN", True),
+    ("venv.sound", "base changed", {"venv": VENV._replace(running="3.13.0")}, "VENV_BROKEN", True),
     ("deps.files", "cut short", {"files": FilesFacts(9, (), ("numpy/core.so",))}, "VENV_BROKEN", True),
     ("deps.files", "gone", {"files": FilesFacts(9, ("numpy/core.so",))}, "VENV_BROKEN", True),
-    ("venv.sound", "no venv", {"venv": replace(VENV, configured=False, pins=None)}, "VENV_BROKEN", False),
-    ("venv.sound", "our own", {"venv": replace(VENV, configured=False)}, "VENV_BROKEN", True),
+    ("venv.sound", "no venv", {"venv": VENV._replace(configured=False, pins=None)}, "VENV_BROKEN", False),
+    ("venv.sound", "our own", {"venv": VENV._replace(configured=False)}, "VENV_BROKEN", True),
     ("deps.present", "one gone", {"packages": (*packages(Profile.LEAN)[:-1], PackageFacts("x", None, False))},
      "PYTHON_DEPS_MISSING", True),
     ("deps.present", "half there", {"packages": (PackageFacts("numpy", "2.1", False),)}, "PYTHON_DEPS_MISSING", True),
@@ -91,7 +88,7 @@ def test_one_spoilt_fact_gives_its_code(id_: str, changes: dict[str, Any], code:
 
 
 def test_versions_within_a_minor_release_do_not_break_an_environment() -> None:
-    assert _find(healthy(venv=replace(VENV, made_for="3.12.9.final.0")), "venv.sound").status is Status.OK
+    assert _find(healthy(venv=VENV._replace(made_for="3.12.9.final.0")), "venv.sound").status is Status.OK
 
 
 def test_an_environment_not_made_yet_is_no_fault_of_its_own() -> None:
@@ -106,12 +103,12 @@ def test_an_environment_not_made_yet_is_no_fault_of_its_own() -> None:
 
 
 def test_older_pins_only_warn() -> None:
-    finding = _find(healthy(venv=replace(VENV, pins="older")), "venv.pins")
+    finding = _find(healthy(venv=VENV._replace(pins="older")), "venv.pins")
     assert (finding.status, finding.fixable) == (Status.WARNING, True)
 
 
 def test_a_missing_ensurepip_matters_only_where_an_environment_is_to_be_made() -> None:
-    debian = replace(PYTHON, missing_modules=("ensurepip",))
+    debian = PYTHON._replace(missing_modules=("ensurepip",))
     assert _find(healthy(python=debian), "python.modules").status is Status.OK
     finding = _find(healthy(python=debian, venv=VenvFacts("/venv", False)), "python.modules")
     assert finding.code is ErrorCode.VENV_CREATE_FAILED
@@ -159,9 +156,9 @@ def test_every_finding_that_complains_says_code_and_next_step(spoilt: list[dict[
 AROUND = SurroundingsFacts(2e9, 1e9, cpu=("avx2",))
 
 WORTH_A_WORD: list[tuple[str, dict[str, Any], str]] = [
-    ("clock.sane", {"around": replace(AROUND, clock=1e8)}, "NETWORK_ERROR"),
-    ("proxy.loopback", {"around": replace(AROUND, proxy=("HTTP_PROXY",))}, "NETWORK_ERROR"),
-    ("paths.local", {"around": replace(AROUND, synced=(("/home/a/Dropbox/state", "Dropbox"),))}, "PATH_NOT_WRITABLE"),
+    ("clock.sane", {"around": AROUND._replace(clock=1e8)}, "NETWORK_ERROR"),
+    ("proxy.loopback", {"around": AROUND._replace(proxy=("HTTP_PROXY",))}, "NETWORK_ERROR"),
+    ("paths.local", {"around": AROUND._replace(synced=(("/home/a/Dropbox/state", "Dropbox"),))}, "PATH_NOT_WRITABLE"),
     ("deps.openmp", {"files": FilesFacts(9, openmp=("libgomp", "libiomp5"))}, "PYTHON_DEPS_INCOMPATIBLE"),
 ]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from preflight.cli import to_argument
 from preflight.dependencies import Profile
 from preflight.model import Folder, Wanted
+from preflight.question import to_argument
 from tests.preflight.interpreters import (
     ROOT,
     SUPPORTED,

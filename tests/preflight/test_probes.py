@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 import json
 import os
 import socket
@@ -18,8 +19,10 @@ import pytest
 
 from preflight import folders
 from preflight.dependencies import Profile
-from preflight.model import Folder, FolderProblem, PortProblem, Wanted
-from preflight.probes import collect, interpreter, machine, network, packages, platform
+from preflight.facts import FolderProblem, PortProblem
+from preflight.model import Folder, Wanted
+from preflight.probes import interpreter, machine, network, packages
+from preflight.probes.collecting import collect, platform
 from tests.preflight.interpreters import ROOT
 
 
@@ -108,9 +111,9 @@ def test_packages_are_those_of_the_environment_that_was_asked_for(tmp_path: Path
 
 def _installed_in(environment: Path) -> dict[str, dict[str, Any]]:
     program = (
-        "import dataclasses, json, sys; sys.path.append(sys.argv[1])\n"
+        "import json, sys; sys.path.append(sys.argv[1])\n"
         "from preflight.dependencies import Profile; from preflight.probes.packages import installed\n"
-        "print(json.dumps({p.name: dataclasses.asdict(p) for p in installed(Profile.LEAN)}))"
+        "print(json.dumps({p.name: p._asdict() for p in installed(Profile.LEAN)}))"
     )
     python = environment / "bin" / "python"
     done = subprocess.run([python, "-I", "-c", program, str(ROOT)], capture_output=True, text=True, check=True)
@@ -138,6 +141,19 @@ def test_half_installed_packages_are_seen(environment: Path) -> None:
     assert found["psutil"]["version"] is None
     assert found["orjson"]["version"] is None
     assert found["openvino"]["importable"] is False
+
+
+def test_versions_are_those_of_the_library_for_it() -> None:
+    found = {package.name: package.version for package in packages.installed(Profile.FULL)}
+    assert found == {name: importlib.metadata.version(name) for name in found}
+
+
+@pytest.mark.parametrize("metadata", ["aiohttp-3.9-py3.11.egg-info", "aiohttp.egg-info/PKG-INFO"])
+def test_packages_of_distributions_count(metadata: str, environment: Path) -> None:
+    file = environment / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages" / metadata
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("Metadata-Version: 1.0\nversion: 3.9\n\nVersion: of the description\n", "utf-8")
+    assert _installed_in(environment)["aiohttp"]["version"] == "3.9"
 
 
 def test_nothing_is_imported_to_be_found() -> None:

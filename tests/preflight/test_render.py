@@ -60,7 +60,7 @@ def test_what_is_no_report_is_refused(text: str) -> None:
 
 
 def test_json_has_the_public_shape() -> None:
-    data = json.loads(render.to_json(_report(python=replace(PYTHON, version=(3, 9, 6)))))
+    data = json.loads(render.to_json(_report(python=PYTHON._replace(version=(3, 9, 6)))))
     assert {"ok", "duration_ms", "platform", "python", "missing", "checks"} <= set(data)
     assert data["ok"] is False
     assert set(data["python"]) == {"path", "version", "arch", "source"}
@@ -78,7 +78,7 @@ def test_json_has_the_public_shape() -> None:
 
 def test_text_says_the_outcome_first() -> None:
     assert render.to_text(_report()).startswith("Doctor: Everything is fine")
-    bad = _report(python=replace(PYTHON, version=(3, 9, 6), bits=32))
+    bad = _report(python=PYTHON._replace(version=(3, 9, 6), bits=32))
     assert render.to_text(bad).startswith("Doctor: 2 errors (")
 
 
@@ -98,7 +98,7 @@ def test_text_never_breaks_a_path() -> None:
 
 
 def test_an_error_names_code_and_next_step() -> None:
-    lines = render.to_text(_report(python=replace(PYTHON, bits=32))).splitlines()
+    lines = render.to_text(_report(python=PYTHON._replace(bits=32))).splitlines()
     start = next(index for index, line in enumerate(lines) if line.startswith("error"))
     assert "python.arch" in lines[start]
     assert any("Code: PYTHON_ARCH_MISMATCH" in line for line in lines[start : start + 5])
