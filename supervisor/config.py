@@ -14,6 +14,7 @@ from typing import Any
 from preflight import folders
 from preflight.dependencies import Profile
 from preflight.wire.models import EMBEDDED_MODEL
+from supervisor.faults import Faults
 from supervisor.options import OPTIONS, Option
 
 CONFIG_FILE = "config.toml"
@@ -65,6 +66,8 @@ class Settings:
     log_level: str | None
     attach: bool
     offline: bool
+    #: None: none but those that come by themselves.
+    chaos: Faults | None
     #: None: as pip is configured.
     index_url: str | None
     torch_index: str | None

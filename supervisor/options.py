@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from preflight.wire.http import DEFAULT_HOST, DEFAULT_PORT
 from preflight.wire.models import DEFAULT_MODEL
+from supervisor import faults
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
@@ -94,6 +95,7 @@ def _read_origins(value: Any) -> tuple[str, ...]:
 
 TEXT = Kind("a text that is not empty", _read_text)
 PATH = Kind("a path", _read_path)
+FAULTS = Kind("faults such as kill=30s,hang=2m,slow=200ms", lambda value: faults.read(_read_text(value)))
 FLAG = Kind("true or false", _read_flag)
 ORIGINS = Kind("origins such as http://localhost:5173", _read_origins, "ORIGIN")
 
@@ -156,6 +158,8 @@ OPTIONS = (
     Option("log-level", one_of("debug", "info", "warning", "error"), "print log lines of this level and above"),
     Option("attach", FLAG, "use an instance that is running already", False),
     Option("offline", FLAG, "never use the network", False),
+    Option("chaos", FAULTS, "cause faults on purpose, to try a host: kill the sidecar and have it hang so often, hold "
+           "up embedding by so much", metavar="kill=30s,hang=2m,slow=200ms"),
     Option("index-url", TEXT, "package index to install from, instead of the one that pip is configured to use",
            metavar="URL"),
     Option("torch-index", TEXT, "package index that has the CPU builds of torch", metavar="URL"),

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from preflight.wire import Channel, ErrorCode, cpus
+from supervisor import chaos
 from supervisor.config import Settings
 from supervisor.http import app, server
 from supervisor.instance import FILE_NAME, Instance, read
@@ -119,7 +120,8 @@ async def _serve(ground: Ground, plan: Plan) -> int:
         tasks.append(asyncio.ensure_future(watch_process(ground.settings.host_pid, runtime.stop)))
     try:
         with signals(runtime.stop):
-            return await _run_and_serve(ground, runtime, lifeline)
+            async with chaos.chaos(ground.settings.chaos, runtime.view):
+                return await _run_and_serve(ground, runtime, lifeline)
     finally:
         lifeline.close()
         for task in tasks:
@@ -160,6 +162,7 @@ async def _open(ground: Ground, runtime: Runtime, lifeline: Lifeline) -> web.App
         doctor=_doctor(ground.settings),
         tail=ground.logs.tail,
     )
+    chaos.slow_down(application, ground.settings.chaos)
     runner = await server.listen(application, ground.sock, shutdown_timeout_s=_SHUTDOWN_S)
     settle()  # the sidecar is still starting: nobody waits
     public = {"url": url, "port": ground.sock.getsockname()[1], "pid": os.getpid()}

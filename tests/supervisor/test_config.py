@@ -64,6 +64,8 @@ def _example(option: Option) -> tuple[str, str]:
         return "http://a:1,app://b", '["http://a:1", "app://b"]'
     if option.kind.wanted.startswith(("a whole", "seconds")):
         return "77", "77"
+    if option.kind.wanted.startswith("faults"):
+        return "kill=30s,slow=0.2s", '"slow=200ms, kill=0.5m"'
     return "/some/where", '"/some/where"'
 
 
@@ -92,6 +94,8 @@ BAD = [
     ("hold_timeout", "inf"), ("startup_timeout", "0"), ("memory_limit", "1"), ("idle_unload", "0"),
     ("events", "json"), ("host_pid", "0"), ("log_level", "loud"), ("venv", ""), ("venv", "a\0b"),
     ("allow_origin", "localhost"), ("allow_origin", ["http://a", 1]), ("standby", "perhaps"), ("venv", "~nobody-x/y"),
+    ("chaos", "kill"), ("chaos", "kill=30"), ("chaos", "kill=1s,kill=2s"), ("chaos", "burn=1s"), ("chaos", "kill=0s"),
+    ("chaos", "slow=25h"), ("chaos", "kill=1s,,"),
 ]  # fmt: skip
 
 
