@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from sidecar.ingest.connect import NONE, Connected, Wanted, connect
 from sidecar.ingest.run import Job, ingest, opened
 from sidecar.options import Options
 from sidecar.stores import Batch, IndexKind, IndexOptions, Row, SourceState, Space, Store, open_store, parse
+from tests.sidecar.stores.servers import postgres_address
 
 _BATCH = 2048
 _LEDGER_LINE = SourceState("source", "h", None)
@@ -56,7 +57,7 @@ def write(given: argparse.Namespace) -> None:
     """COPY and upsert by batches against the usual ways of inserting row by row, one after the other."""
     rows, vectors = _rows(given.rows), _random_vectors(given.rows, given.dim)
     space = Space(given.dim, "f", "m")
-    with postgres() as server:
+    with postgres_address() as server:
         store = open_store(parse(f"{server}&table=measured"))
         batches = max(_fill(store, space, rows, vectors) for _ in range(given.rounds))
         print(f"COPY and upsert, {_BATCH} rows a transaction: {batches:.0f} rows/s")
@@ -131,8 +132,11 @@ def recall(given: argparse.Namespace) -> None:
     asked = queries(200)
     vectors, questions = asyncio.run(_embedded(texts, asked))
     hard = _random_vectors(len(texts), vectors.shape[1])
-    with postgres() as server, tempfile.TemporaryDirectory() as folder:
-        for name, url in (("pgvector HNSW", f"{server}&table=real_rows"), ("Chroma", f"chroma:{folder}/chroma")):
+    with postgres_address() as server, tempfile.TemporaryDirectory() as folder:
+        for name, url in (
+            ("pgvector HNSW", f"{server}&table=real_rows"),
+            ("Chroma", f"chroma:{folder}/chroma"),
+        ):
             print(f"{name}, {len(texts)} real texts: {_recall(url, vectors, questions)}")
         print(f"pgvector HNSW, random vectors: {_recall(f'{server}&table=hard_rows', hard, hard[:200] + questions)}")
         print(f"SQLite, {len(texts)} real texts: {_recall(f'sqlite:{folder}/v.db', vectors, questions)}")
@@ -163,7 +167,7 @@ def measure_ingest(given: argparse.Namespace) -> None:
 
 async def _measure_ingest(given: argparse.Namespace) -> None:
     connected = await _engine()
-    with postgres() as server, tempfile.TemporaryDirectory() as folder:
+    with postgres_address() as server, tempfile.TemporaryDirectory() as folder:
         sources = Path(folder, "sources")
         files = _write_files(sources, mixed_texts(given.texts, seed=3))
         chunks = await _ingest(f"sqlite:{folder}/first.db", sources, connected)
@@ -198,9 +202,7 @@ async def _ingest(url: str, sources: Path, connected: Connected) -> tuple[int, f
 
 
 def _texts_of(path: str) -> list[tuple[str]]:
-    import apsw  # type: ignore[import-not-found]
-
-    db = apsw.Connection(path)
+    db = importlib.import_module("apsw").Connection(path)
     found = list(db.execute("SELECT text FROM embeddings"))
     db.close()
     return found
@@ -271,18 +273,6 @@ def _random_vectors(count: int, dim: int) -> Float32:
     rows = np.random.default_rng(1).normal(size=(count, dim)).astype(np.float32)
     unit: Float32 = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return unit
-
-
-@contextmanager
-def postgres() -> Iterator[str]:
-    """Start a server of our own; yield its address."""
-    import pgserver  # type: ignore[import-not-found]
-
-    server = pgserver.get_server(tempfile.mkdtemp(prefix="measured-postgres-"), cleanup_mode="delete")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
 
 
 if __name__ == "__main__":

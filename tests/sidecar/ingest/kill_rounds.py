@@ -2,8 +2,8 @@
 
     python -m tests.sidecar.ingest.kill_rounds --rounds 50 --store all --chunks 5000 --seed 1
 
-Each round fills a new store: one to three runs are killed with SIGKILL, the
-next may end. Rows, vectors and ledger must then be those of the undisturbed
+Each round fills a new store: one to three runs are killed with SIGKILL, some of
+them before they made their table, and the next may end. Rows, vectors and ledger must then be those of the undisturbed
 run. A replacement is killed likewise: until it is whole, the old rows are.
 """
 
@@ -17,18 +17,20 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sidecar.stores import Kind, StoreUrl, parse
+from sidecar.stores import Kind, StoreUrl, open_store, parse
 from tests.sidecar.stores.dump import Dump, dump
+from tests.sidecar.stores.servers import postgres_address
 
 _ROOT = Path(__file__).parents[3]
 _TIMEOUT_S = 300
 _TABLES = itertools.count()
+
+#: Share of the kills that come while a run still starts, connects and makes its table.
+_EARLY = 0.15
 
 
 @dataclass
@@ -60,11 +62,23 @@ def write_sources(folder: Path, chunks: int, word: str) -> None:
 class Rounds:
     """The rounds of one kind of store, in a folder of its own."""
 
-    def __init__(self, kind: Kind, work: Path, server: str | None, chunks: int, seed: int, batch_rows: int) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        work: Path,
+        server: str | None,
+        *,
+        chunks: int,
+        seed: int,
+        batch_rows: int,
+        most_kills: int = 3,
+    ) -> None:
+        """``server``: PostgreSQL's address. ``most_kills``: runs killed before one may end."""
         self._kind = kind
         self._work = work
         self._server = server
         self._batch_rows = batch_rows
+        self._most_kills = most_kills
         self._random = random.Random(seed)
         self.old, self.new = work / "old", work / "new"
         write_sources(self.old, chunks, "Old")
@@ -88,7 +102,7 @@ class Rounds:
     def run(self) -> None:
         """Carry out one round."""
         url = self.fresh()
-        for _ in range(self._random.randint(1, 3)):
+        for _ in range(self._random.randint(1, self._most_kills)):
             if self._killed(url, self.old, self._seconds * self._random.random()):
                 self.outcome.kills += 1
                 self.outcome.rows_at_kill.append(self._check_part(url))
@@ -127,10 +141,11 @@ class Rounds:
 
     def _killed(self, url: StoreUrl, folder: Path, after_s: float, *more: str) -> bool:
         """Run and kill after ``after_s``; return whether there was still something to kill."""
-        process = self._start(url, folder, *more)
+        is_early = self._random.random() < _EARLY
+        process = self._start(url, folder, *more, wait=not is_early)
         assert process.stdout is not None
         try:
-            process.wait(after_s)
+            process.wait(self._random.random() * self._start_seconds if is_early else after_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -140,14 +155,20 @@ class Rounds:
         assert process.returncode == 0
         return False
 
-    def _start(self, url: StoreUrl, folder: Path, *more: str) -> subprocess.Popen[bytes]:
+    def _start(self, url: StoreUrl, folder: Path, *more: str, wait: bool = True) -> subprocess.Popen[bytes]:
+        """Start a run; ``wait``: until its table is there and its first file is read."""
+        began = time.monotonic()
         process = subprocess.Popen(self._command(url, folder, *more), cwd=_ROOT, stdout=subprocess.PIPE)
         assert process.stdout is not None
-        assert process.stdout.readline() == b"begun\n"
+        if wait:
+            assert process.stdout.readline() == b"begun\n"
+            self._start_seconds = time.monotonic() - began
         return process
 
     def _check_part(self, url: StoreUrl) -> int:
         """What a killed run left: every row right, every source that is told whole indeed whole."""
+        if not _has_table(url):
+            return 0
         found = dump(url)
         for id_, row in found.rows.items():
             if row != self._wanted_old.rows.get(id_):
@@ -170,18 +191,12 @@ class Rounds:
         )
 
 
-@contextmanager
-def postgres() -> Iterator[str]:
-    """Start a server of our own; yield its address."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pgserver  # type: ignore[import-not-found]
-
-        server = pgserver.get_server(tempfile.mkdtemp(prefix="kill-postgres-"), cleanup_mode="delete")
+def _has_table(url: StoreUrl) -> bool:
+    store = open_store(url)
     try:
-        yield server.get_uri()
+        return store.space() is not None
     finally:
-        server.cleanup()
+        store.close()
 
 
 def main() -> int:
@@ -212,11 +227,10 @@ def main() -> int:
 
 
 def _rounds(kind: Kind, given: argparse.Namespace) -> Outcome:
-    with tempfile.TemporaryDirectory(prefix="kill-rounds-") as work:
-        if kind is Kind.POSTGRES:
-            with postgres() as server:
-                return _carry_out(Rounds(kind, Path(work), server, given.chunks, given.seed, given.batch_rows), given)
-        return _carry_out(Rounds(kind, Path(work), None, given.chunks, given.seed, given.batch_rows), given)
+    sizes = {"chunks": given.chunks, "seed": given.seed, "batch_rows": given.batch_rows}
+    with tempfile.TemporaryDirectory(prefix="kill-rounds-") as work, ExitStack() as stack:
+        server = stack.enter_context(postgres_address()) if kind is Kind.POSTGRES else None
+        return _carry_out(Rounds(kind, Path(work), server, **sizes), given)
 
 
 def _carry_out(rounds: Rounds, given: argparse.Namespace) -> Outcome:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from sidecar.stores import Kind, Store, StoreUrl, open_store, parse
+from tests.sidecar.stores.servers import postgres_server
 
 KINDS = (Kind.SQLITE, Kind.POSTGRES, Kind.CHROMA)
 _NUMBERS = itertools.count()
@@ -20,13 +21,12 @@ Opener = Callable[[], Store]
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a server of our own; it ends with the tests."""
-    pytest.importorskip("psycopg")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it looks for a runtime folder that a bare machine has not
-        pgserver = pytest.importorskip("pgserver")
-        server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
-    yield server.get_uri()
-    server.cleanup()
+    for module in ("psycopg", "pgvector"):
+        pytest.importorskip(module)
+    if importlib.util.find_spec("pgserver") is None:
+        pytest.skip("needs the package pgserver")
+    with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
+        yield server.get_uri()
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.value)

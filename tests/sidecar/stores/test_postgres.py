@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import itertools
-import subprocess
-import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,11 @@ from sidecar.stores import IndexKind, IndexOptions, Store, StoreCode, StoreError
 from tests.sidecar.stores.conftest import postgres_url
 from tests.sidecar.stores.dump import dump
 from tests.sidecar.stores.samples import SPACE, batch, vectors
+from tests.sidecar.stores.servers import postgres_server, restart
 
 psycopg = pytest.importorskip("psycopg")
-pytest.importorskip("pgserver")
+if importlib.util.find_spec("pgserver") is None:
+    pytest.skip("needs the package pgserver", allow_module_level=True)
 
 _ROLES = itertools.count()
 
@@ -269,12 +269,7 @@ def test_an_index_that_would_fail_after_hours_is_refused_now(store: Store, optio
 
 @pytest.mark.slow
 def test_a_server_that_restarts_costs_the_open_batch_alone() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pgserver  # type: ignore[import-not-found]
-
-    server = pgserver.get_server(tempfile.mkdtemp(prefix="restarted-"), cleanup_mode="delete")
-    try:
+    with postgres_server() as server:
         url = parse(server.get_uri())
         store = open_store(url)
         store.begin(SPACE)
@@ -282,24 +277,12 @@ def test_a_server_that_restarts_costs_the_open_batch_alone() -> None:
         store.commit()
         store.begin(SPACE)
         store.upsert(batch("b.txt", range(50), chunks=50))
-        _control(server, "-m", "immediate", "restart")
+        restart(server)
         with pytest.raises(StoreError) as error:
             store.commit()
         assert _code(error) is StoreCode.STORE_CONNECTION_LOST
         assert _whole(url)
-    finally:
-        server.cleanup()
-
-
-def _control(server: Any, *arguments: str) -> None:
-    """Run pg_ctl as the user the server belongs to."""
-    from pgserver._commands import POSTGRES_BIN_PATH  # type: ignore[import-not-found]
-
-    command = [str(POSTGRES_BIN_PATH / "pg_ctl"), "-D", str(server.pgdata), "-w", "-l", "/dev/null"]
-    options = f'-h "" -k {server.pgdata}'
-    subprocess.run(
-        [*command, "-o", options, *arguments], check=True, user=server.system_user, stdout=subprocess.DEVNULL
-    )
+        store.close()
 
 
 @pytest.mark.slow
