@@ -13,6 +13,7 @@ from typing import NoReturn
 from preflight.wire import environment as wire
 from sidecar import environment
 from sidecar.options import Options, UsageError, parse
+from sidecar.program import PROGRAM
 from sidecar.progress import Progress
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         return command(argv[1:]) if command else _serve(argv)
     except UsageError as error:
-        print(f"python -m sidecar: {error}", file=sys.stderr)  # noqa: T201
+        print(f"{PROGRAM}: {error}", file=sys.stderr)  # noqa: T201
         return _USAGE
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from preflight.wire import EventType
 from sidecar.failures import Failure
 from sidecar.options import Options, add_arguments, read
+from sidecar.program import PROGRAM
 from sidecar.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ _OPTIONS = ("precision", "threads", "cache-dir", "offline", "log-level")
 def parse(argv: list[str], environ: Mapping[str, str]) -> tuple[Options, Path]:
     """Return the options, whose model is what to convert, and the folder to make. Raises ``UsageError``."""
     parser = argparse.ArgumentParser(
-        prog="python -m sidecar convert",
+        prog=f"{PROGRAM} convert",
         description="Prepare a model folder that serves anywhere without torch. "
         "It is opened and compared once it is made; --precision says how.",
         allow_abbrev=False,

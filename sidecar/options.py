@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from preflight.wire import cpus, environment
 from preflight.wire.http import DEFAULT_HOST, DEFAULT_PORT, MAX_BODY_BYTES, MAX_TEXTS
 from preflight.wire.models import DEFAULT_MODEL
+from sidecar.program import PROGRAM
 
 _PREFIX = "SIDECAR_"
 _TRUE = {"1", "true", "yes", "on"}
@@ -156,7 +157,7 @@ _ROWS = (
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
     """Return the options of a start. Raises ``UsageError``; ``--help`` exits as argparse does."""
     parser = argparse.ArgumentParser(
-        prog="python -m sidecar",
+        prog=PROGRAM,
         description="Serve text embeddings of one model on a local port.",
         epilog="Each option is also an environment variable: --cache-dir is SIDECAR_CACHE_DIR. "
         "Other commands: convert, ingest, search; each has a --help of its own.",

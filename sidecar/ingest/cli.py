@@ -22,6 +22,7 @@ from sidecar.ingest.connect import connect
 from sidecar.ingest.report import Report
 from sidecar.ingest.run import ingest, opened
 from sidecar.ingest.search import search
+from sidecar.program import PROGRAM
 from sidecar.stores import CodedError, StoreUrl, parse
 
 #: Names of the commands, as ``python -m sidecar`` takes them.
@@ -39,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     """Run ``argv``: ``ingest ...`` or ``search ...``. Return 0, 1 when something failed, 2 for a bad option."""
     commands = {INGEST: (add_arguments, run), SEARCH: (add_search_arguments, run_search)}
     add, carry_out = commands[argv[0]]
-    parser = argparse.ArgumentParser(prog=f"python -m sidecar {argv[0]}", description=add.__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {argv[0]}", description=add.__doc__, allow_abbrev=False)
     add(parser)
     return carry_out(parser.parse_args(argv[1:]))
 

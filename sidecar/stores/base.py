@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from sidecar.engines.base import Float32
+from sidecar.program import PROGRAM
 from sidecar.stores.codes import StoreCode, StoreError
 
 Scalar = str | int | float | bool
@@ -234,7 +235,7 @@ def no_table(name: str) -> StoreError:
     return StoreError(
         StoreCode.STORE_NOT_FOUND,
         f"Wanted a table {name}, found none.",
-        hint="Fill it first: python -m sidecar ingest SOURCE --store URL.",
+        hint=f"Fill it first: {PROGRAM} ingest SOURCE --store URL.",
     )
 
 

@@ -57,6 +57,13 @@ def test_it_tells_its_version(supervisor: str) -> None:
     assert run(supervisor, "--version").stdout == f"embedding-sidecar {VERSION}\n"
 
 
+@pytest.mark.parametrize("name", [programs.SUPERVISOR, programs.SIDECAR])
+def test_help_names_the_executable(name: str, folder: Path) -> None:
+    told = run(str(folder / name), "--help").stdout
+    assert told.startswith(f"usage: {name} ")
+    assert "python -m" not in told
+
+
 def test_the_doctor_finds_everything_in_the_bundle(supervisor: str, folder: Path, tmp_path: Path) -> None:
     done = run(supervisor, "doctor", "--json", "--port", "0", "--state-dir", str(tmp_path))
     report = json.loads(done.stdout)
