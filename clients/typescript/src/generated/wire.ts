@@ -141,7 +141,7 @@ const codes = {
     raisedBy: "supervisor",
     retryable: false,
     status: null,
-    meaning: "Another supervisor uses this state folder.",
+    meaning: "Another supervisor uses this state folder, or an environment that is to be replaced.",
   },
   SIDECAR_START_FAILED: {
     raisedBy: "supervisor",
