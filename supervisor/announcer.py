@@ -28,7 +28,7 @@ class Announcer:
                 percent = round(min(100.0, 100 * loaded / total), 1) if loaded is not None and total else None
                 self._output.emit(Channel.DOWNLOAD, number, file=file, progress=percent, loaded=loaded, total=total)
             case EmitError(number, failure):
-                details = self._details(failure)
+                details = self._details(failure, number)
                 self._output.emit_error(failure.code, failure.message, failure.hint, details, number)
             case EmitState():
                 self._tell_state(effect)
@@ -37,7 +37,7 @@ class Announcer:
         """A change that a failure led to says which, so that the first crash can be understood already."""
         more: dict[str, Any] = {}
         if effect.failure is not None:
-            more = {"code": effect.failure.code.value, "details": self._details(effect.failure)}
+            more = {"code": effect.failure.code.value, "details": self._details(effect.failure, effect.failed)}
         self._output.emit(
             Channel.STATE,
             effect.launch,
@@ -48,5 +48,5 @@ class Announcer:
             **more,
         )
 
-    def _details(self, failure: Failure) -> dict[str, Any]:
-        return {**failure.details, "last_lines": self._logs.last_lines()}
+    def _details(self, failure: Failure, launch: int) -> dict[str, Any]:
+        return {**failure.details, "last_lines": self._logs.last_lines(launch=launch)}

@@ -40,6 +40,8 @@ class View:
     model: Mapping[str, Any] = field(default_factory=dict)
     #: The sidecar's last own ``/health`` answer, if it gave one in this launch.
     health: Mapping[str, Any] = field(default_factory=dict)
+    #: How the second sidecar is; None where none is kept.
+    standby: Mapping[str, Any] | None = None
 
 
 class Command(StrEnum):

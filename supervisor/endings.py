@@ -31,25 +31,18 @@ from supervisor.messages import (
     Tick,
     WakeRequested,
 )
-from supervisor.policy import backoff_s, excuse
+from supervisor.policy import KILL_AGAIN_S, SPAWN_S, STOP_TERMINATE_S, TERMINATE_S, backoff_s, excuse
 from supervisor.stages import Report
+from supervisor.succession import promote
 from supervisor.supervision import After, Launch, Phase, Supervision
 
 Step = tuple[Supervision, tuple[Effect, ...]]
 
-#: A process is there within milliseconds, or something is wrong with the machine.
-SPAWN_S = 10.0
-
 #: For the stack dump to reach the log.
 DUMP_S = 0.5
 
-#: Graceful end of a launch that is to be replaced or unloaded.
-TERMINATE_S = 2.0
-KILL_AGAIN_S = 1.0
-
 #: The host allows 2 s for a stop: drain, then ask, then kill.
 STOP_DRAIN_S = 0.8
-STOP_TERMINATE_S = 0.6
 STOP_KILL_AGAIN_S = 0.3
 
 #: Finishing what it has before a restart, a recycling or an unloading.
@@ -63,8 +56,10 @@ IDLE_ROUNDS = 2
 
 
 def spawn(s: Supervision, now: float, *, replaces: bool, reason: str) -> Step:
-    """Begin the next launch; nothing may be alive."""
-    number = s.launch.number + 1
+    """Begin the next launch, or have the standby be it; nothing else may be alive."""
+    if s.standby.can_serve:
+        return promote(s, now, reason)
+    number = s.next_number
     after = replace(
         s,
         phase=Phase.SPAWNING,
@@ -144,6 +139,8 @@ def _failed(s: Supervision, failure: Failure, jitter: float, now: float) -> Step
     if not s.policy.auto_restart or (failure.terminal and not s.has_been_ready):
         s, effects = stopped(s, 1, failure.message)
         return s, (EmitError(s.launch.number, failure), *effects)
+    if s.standby.can_serve:  # with an open breaker, it is the half-open try
+        return promote(s, now, failure.message)
     if breaker.is_open:
         return _broken(s, failure, now)
     delay = backoff_s(failures, jitter, s.policy.restart_delay_s)
@@ -169,7 +166,10 @@ def _broken(s: Supervision, failure: Failure, now: float) -> Step:
 
 
 def stopped(s: Supervision, exit_status: int, reason: str = "stopped as asked") -> Step:
-    """Nothing is alive: end."""
+    """The launch is gone: end, as soon as its standby is gone as well."""
+    if s.standby.is_alive:
+        launch, due = replace(s.launch, gone=True), None
+        return replace(s, phase=Phase.STOPPING, after=After.STOP, due=due, launch=launch, reason=reason), ()
     return replace(s, phase=Phase.STOPPED, due=None, reason=reason), (Finish(exit_status),)
 
 
@@ -178,7 +178,7 @@ def stopped(s: Supervision, exit_status: int, reason: str = "stopped as asked") 
 
 def kill_again(s: Supervision, input_: Tick, now: float) -> Step:
     """It should be gone by now."""
-    if s.due is None or now < s.due:
+    if s.due is None or now < s.due or s.launch.gone:
         return s, ()
     wait = STOP_KILL_AGAIN_S if s.phase is Phase.STOPPING else KILL_AGAIN_S
     return replace(s, due=now + wait), (Kill(s.launch.number),)
@@ -244,7 +244,7 @@ def stop_killing(s: Supervision, input_: StopRequested, now: float) -> Step:
     """Stop what is being ended already, or a second time: without grace."""
     due = now + STOP_KILL_AGAIN_S
     state = replace(s, phase=Phase.STOPPING, after=After.STOP, due=due, reason=input_.reason)
-    return state, (Kill(s.launch.number),)
+    return state, () if s.launch.gone else (Kill(s.launch.number),)
 
 
 def stop_draining(s: Supervision, input_: StopRequested, now: float) -> Step:

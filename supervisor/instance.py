@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +93,9 @@ class Instance:
         except OSError as error:
             raise _unusable(self._folder, error) from error
 
-    def note_launch(self, nonce: str) -> None:
-        """Write a launch down before it is made, so that a later start can find what is left of it."""
-        self._launches = (*self._launches, nonce)[-2:]
+    def note_launches(self, nonces: Sequence[str]) -> None:
+        """Write launches down before the last of them is made, so that a later start can find what is left of any."""
+        self._launches = tuple(nonces)
         try:
             self._write()
         except OSError as error:  # a disk that filled up since must not stop us

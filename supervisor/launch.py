@@ -77,6 +77,8 @@ class Launch:
         #: Where it listens; None until it says so.
         self.port: int | None = None
         self.health: Mapping[str, Any] = {}
+        #: Data of its ``model_loaded``.
+        self.model: Mapping[str, Any] = {}
         self._post = post
         self._logs = logs
         self._parsers: dict[Stream, LineParser] = {"stdout": LineParser(), "stderr": LineParser(events=False)}
@@ -117,12 +119,14 @@ class Launch:
             if isinstance(item, WireEvent):
                 self._event(item)
             else:
-                self._logs.sidecar(stream, item.text)
+                self._logs.sidecar(stream, item.text, self.number)
 
     def _event(self, event: WireEvent) -> None:
         if event.type is EventType.HELLO:
             if event.data["nonce"] != self.nonce or self.port is not None:
-                self._logs.sidecar("stdout", "a second hello, or one of another launch, was ignored")
+                self._logs.sidecar("stdout", "a second hello, or one of another launch, was ignored", self.number)
                 return
             self.port, self.pid = event.data["port"], event.data["pid"]
+        elif event.type is EventType.MODEL_LOADED:
+            self.model = dict(event.data)
         self._post(ProgressSeen(self.number, event))

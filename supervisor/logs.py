@@ -13,7 +13,7 @@ import os
 import queue
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -47,6 +47,9 @@ _TAIL_BYTES = 2_000_000
 
 #: Every record of ours carries where it came from.
 _SOURCE = "source"
+
+#: So do the sidecar's, of their launch.
+_LAUNCH = "launch"
 
 #: Gets launch, level, source and line.
 Emit = Callable[[int, str, str, str], None]
@@ -172,7 +175,8 @@ class _Emitting(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         line = self._secrets.hidden(record.getMessage())
-        self._emit(self.launch, record.levelname.lower(), getattr(record, _SOURCE, "supervisor"), line)
+        launch = getattr(record, _LAUNCH, self.launch)
+        self._emit(launch, record.levelname.lower(), getattr(record, _SOURCE, "supervisor"), line)
 
 
 class Logs:
@@ -189,7 +193,8 @@ class Logs:
         self._path = folder / FILE_NAME
         self._clock = clock
         self._flood = Flood()
-        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        #: Lines by launch.
+        self._tails: dict[int, deque[str]] = {}
         self._secrets = Secrets()
         self._file = BoundedFile(self._path)
         self._file.setFormatter(_Formatter(self._secrets))
@@ -224,25 +229,25 @@ class Logs:
         """Never write ``secret`` to a file, whoever prints it; one that does not last, for a few more of its kind."""
         self._secrets.add(secret, lasting=lasting)
 
-    def sidecar(self, stream: str, text: str) -> None:
-        """Keep one line that the sidecar printed."""
-        self._tail.append(text)
+    def sidecar(self, stream: str, text: str, launch: int = 0) -> None:
+        """Keep one line that the sidecar of ``launch`` printed."""
+        self._tails.setdefault(launch, deque(maxlen=TAIL_LINES)).append(text)
         left_out = self._flood.admit(self._clock())
         if left_out is None:
             return
         if left_out:
-            self._sidecar.warning("%d lines left out", left_out, extra={_SOURCE: "sidecar"})
-        self._sidecar.info("%s", text, extra={_SOURCE: "sidecar"})
+            self._sidecar.warning("%d lines left out", left_out, extra={_SOURCE: "sidecar", _LAUNCH: launch})
+        self._sidecar.info("%s", text, extra={_SOURCE: "sidecar", _LAUNCH: launch})
 
-    def new_launch(self, number: int) -> None:
-        """Lines are of launch ``number`` from now on; the last lines of the one before are forgotten."""
-        self._tail.clear()
+    def new_launch(self, number: int, beside: Collection[int] = ()) -> None:
+        """There is a launch ``number``; the lines of all but those ``beside`` it are forgotten."""
+        self._tails = {old: tail for old, tail in self._tails.items() if old in beside}
         if self._emitting is not None:
             self._emitting.launch = number
 
-    def last_lines(self, most: int = REPORT_LINES) -> list[str]:
-        """The sidecar's last lines of this launch, oldest first."""
-        lines = list(self._tail)[-most:]
+    def last_lines(self, most: int = REPORT_LINES, launch: int = 0) -> list[str]:
+        """The last lines of the sidecar of ``launch``, oldest first; none when they are forgotten."""
+        lines = list(self._tails.get(launch, ()))[-most:]
         return [self._secrets.hidden(line) for line in lines]
 
     def tail(self, most: int) -> list[str]:

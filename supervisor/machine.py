@@ -10,10 +10,11 @@ drawn from this table.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple, get_args
 
 from supervisor import endings as end
-from supervisor import moves
+from supervisor import moves, standby, succession
 from supervisor.endings import Step
 from supervisor.messages import (
     Effect,
@@ -50,10 +51,11 @@ def _rule(move: Callable[[Supervision, Any, float], Step], *to: Phase) -> Rule:
     return Rule(move, frozenset(to))
 
 
-#: A launch is gone and nobody asked: next try, open breaker, or the end.
-_GONE = _rule(end.ended, P.SPAWNING, P.BACKOFF, P.BROKEN, P.STOPPED)
+#: A launch is gone and nobody asked: next try, standby, open breaker, or the end.
+_GONE = _rule(end.ended, P.SPAWNING, P.STARTING, P.READY, P.BACKOFF, P.BROKEN, P.STOPPED)
+_KILLED = _rule(end.killed, P.SPAWNING, P.STARTING, P.READY, P.BACKOFF, P.BROKEN, P.IDLE, P.STOPPED)
 _STOP_STARTING = _rule(end.stop_starting, P.STOPPING)
-_STOP_DEAD = _rule(end.stop_dead, P.STOPPED)
+_STOP_DEAD = _rule(end.stop_dead, P.STOPPED, P.STOPPING)
 _RESTART_STARTING = _rule(end.restart_starting, P.KILLING)
 _LAUNCH_NOW = _rule(end.launch_now, P.SPAWNING)
 _WAKE = _rule(end.wake, P.SPAWNING)
@@ -98,8 +100,8 @@ TRANSITIONS: dict[Phase, dict[type, Rule]] = {
         RestartRequested: _RESTART_STARTING,
     },
     P.KILLING: {
-        Exited: _rule(end.killed, P.SPAWNING, P.BACKOFF, P.BROKEN, P.IDLE, P.STOPPED),
-        SpawnFailed: _rule(end.killed, P.SPAWNING, P.BACKOFF, P.BROKEN, P.IDLE, P.STOPPED),
+        Exited: _KILLED,
+        SpawnFailed: _KILLED,
         Spawned: _rule(end.late_spawn, P.KILLING),
         Tick: _rule(end.kill_again, P.KILLING),
         WakeRequested: _rule(end.turn_into_restart, P.KILLING),
@@ -125,7 +127,7 @@ TRANSITIONS: dict[Phase, dict[type, Rule]] = {
         StopRequested: _STOP_DEAD,
     },
     P.DRAINING: {
-        Exited: _rule(end.killed, P.SPAWNING, P.IDLE, P.STOPPED),
+        Exited: _rule(end.killed, P.SPAWNING, P.STARTING, P.READY, P.IDLE, P.STOPPED, P.STOPPING),
         HealthSeen: _rule(end.drained, P.DRAINING, P.KILLING, P.STOPPING),
         Tick: _rule(end.drain_overdue, P.DRAINING, P.KILLING, P.STOPPING),
         WakeRequested: _rule(moves.keep, P.DRAINING, P.READY),
@@ -133,8 +135,8 @@ TRANSITIONS: dict[Phase, dict[type, Rule]] = {
         StopRequested: _rule(end.stop_draining, P.DRAINING, P.STOPPING),
     },
     P.STOPPING: {
-        Exited: _rule(end.killed, P.STOPPED),
-        SpawnFailed: _rule(end.killed, P.STOPPED),
+        Exited: _rule(end.killed, P.STOPPED, P.STOPPING),
+        SpawnFailed: _rule(end.killed, P.STOPPED, P.STOPPING),
         Spawned: _rule(end.late_spawn, P.STOPPING),
         Tick: _rule(end.kill_again, P.STOPPING),
         StopRequested: _rule(end.stop_killing, P.STOPPING),
@@ -177,7 +179,29 @@ def step(s: Supervision, input_: Input, now: float) -> tuple[Supervision, tuple[
 
     ``now``: seconds of the awake clock, never less than before.
     """
-    if isinstance(input_, LaunchInput) and input_.launch != s.launch.number:
+    after, effects = _step_of_standby(s, input_, now) if _concerns_standby(s, input_) else _step(s, input_, now)
+    if isinstance(input_, Tick):
+        after, more = _step_of_standby(after, input_, now)
+        effects = (*effects, *more)
+    after, more = succession.attend(after, now)
+    if after.phase is P.STOPPING and after.launch.gone and not after.standby.is_alive:
+        after, end_of_all = end.stopped(after, 0, after.reason)
+        more = (*more, *end_of_all)
+    return after, (*_announcement(s, after, now), *effects, *more)
+
+
+def _concerns_standby(s: Supervision, input_: Input) -> bool:
+    return isinstance(input_, LaunchInput) and s.standby.is_alive and input_.launch == s.standby.launch.number
+
+
+def _step_of_standby(s: Supervision, input_: Input, now: float) -> Step:
+    after, effects = standby.step(s.standby, input_, now, s.policy)
+    return (s if after is s.standby else replace(s, standby=after)), effects
+
+
+def _step(s: Supervision, input_: Input, now: float) -> Step:
+    """The step of the launch that serves. News of a launch that is gone is nobody's."""
+    if isinstance(input_, LaunchInput) and (input_.launch != s.launch.number or s.launch.gone):
         return s, ()
     rule = TRANSITIONS[s.phase].get(type(input_))
     if rule is None:
@@ -186,7 +210,7 @@ def step(s: Supervision, input_: Input, now: float) -> tuple[Supervision, tuple[
         return s, ()
     after, effects = rule.move(s, input_, now)
     assert after.phase in rule.to, f"{rule.move.__name__} led from {s.phase.value} to {after.phase.value}"
-    return after, (*_announcement(s, after, now), *effects)
+    return after, effects
 
 
 def _announcement(before: Supervision, after: Supervision, now: float) -> tuple[EmitState, ...]:
@@ -194,9 +218,10 @@ def _announcement(before: Supervision, after: Supervision, now: float) -> tuple[
     state = public_state(after)
     if state is public_state(before) and after.restarts == before.restarts and after.phase is not Phase.BACKOFF:
         return ()
-    if after.phase is before.phase:
+    if after.phase is before.phase and after.launch.number == before.launch.number:
         return ()
     failed = after.phase in {P.BACKOFF, P.BROKEN} or after.failure is not before.failure
     failure = after.failure if failed else None
     retry = next_retry_s(after, now)
-    return (EmitState(after.launch.number, state, after.reason, after.restarts, retry, failure),)
+    failed_launch = before.launch.number if failure else 0
+    return (EmitState(after.launch.number, state, after.reason, after.restarts, retry, failure, failed_launch),)

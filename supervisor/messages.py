@@ -250,7 +250,7 @@ class EmitDownload:
 
 @dataclass(frozen=True, slots=True)
 class EmitState:
-    """Publish ``supervisor:state``. ``failure``: what led here, if something failed."""
+    """Publish ``supervisor:state``. ``failure``: what led here, if something failed; ``failed``: which launch."""
 
     launch: int
     state: State
@@ -258,6 +258,7 @@ class EmitState:
     restarts: int
     next_retry_s: float | None = None
     failure: Failure | None = None
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

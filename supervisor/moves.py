@@ -137,6 +137,8 @@ def watched(s: Supervision, input_: HealthSeen | HealthMissed, now: float) -> St
     s = replace(s, launch=launch)
     if suspicion is not None:
         return _suspect(s, suspicion)
+    if s.reason:  # why it took over
+        s = replace(s, reason="", failure=None)
     if s.breaker.is_open and launch.is_stable(now) and watch.has_served:
         s = replace(s, breaker=s.breaker.cleared())
     if isinstance(input_, HealthSeen):

@@ -15,6 +15,19 @@ from supervisor.stages import Stages
 #: Being ready this long, a launch counts as stable.
 STABLE_S = 60.0
 
+#: A process is there within milliseconds, or something is wrong with the machine.
+SPAWN_S = 10.0
+
+#: Graceful end of a launch that is to be replaced or unloaded; then it is killed, and again.
+TERMINATE_S = 2.0
+KILL_AGAIN_S = 1.0
+
+#: The same for a launch whose supervisor has to be gone within 2 s.
+STOP_TERMINATE_S = 0.6
+
+#: A standby is started so long after the launch that serves became ready: callers that waited come first.
+STANDBY_AFTER_S = 0.5
+
 #: After a machine's sleep, silence and age prove nothing for this long.
 GRACE_S = 10.0
 
@@ -47,6 +60,8 @@ class Policy:
     startup_timeout_s: float | None = None
     idle_unload_s: float | None = None
     memory_limit_mb: float | None = None
+    #: Keep a second, loaded sidecar. Without ``auto_restart`` it would have nothing to take over.
+    standby: bool = False
 
 
 def backoff_s(failures: int, jitter: float, floor: float) -> float:

@@ -37,12 +37,15 @@ LINES = 200
 _CHANNELS = {Channel.STAGE, Channel.ERROR, Channel.STATE, Channel.READY}
 _LEFT_OUT = {"channel", "launch", "url", "index", "total"}
 
+#: Gives the last lines of a launch, so many at most, without secrets.
+LastLines = Callable[[int, int], list[str]]
+
 log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def recording(state_dir: Path, output: Output, last_lines: Callable[[int], list[str]]) -> Iterator[None]:
-    """Record what ``output`` tells while entered. ``last_lines`` gives the sidecar's, without secrets."""
+def recording(state_dir: Path, output: Output, last_lines: LastLines) -> Iterator[None]:
+    """Record what ``output`` tells while entered."""
     recorder = Recorder(state_dir / FOLDER, last_lines)
     unsubscribe = output.subscribe(recorder.hear)
     try:
@@ -55,7 +58,7 @@ def recording(state_dir: Path, output: Output, last_lines: Callable[[int], list[
 class Recorder:
     """Writes the files of ``folder``."""
 
-    def __init__(self, folder: Path, last_lines: Callable[[int], list[str]], every_s: float = SAMPLE_EVERY_S) -> None:
+    def __init__(self, folder: Path, last_lines: LastLines, every_s: float = SAMPLE_EVERY_S) -> None:
         self._folder = folder
         self._last_lines = last_lines
         self._every_s = every_s
@@ -68,7 +71,7 @@ class Recorder:
     def hear(self, event: Event) -> None:
         """Take note of an event; never waits."""
         if event.channel in _CHANNELS and event.fields["launch"]:
-            self._queue.put((event, self._last_lines(LINES)))
+            self._queue.put((event, self._last_lines(LINES, event.fields["launch"])))
 
     def close(self) -> None:
         """Write what is left, waiting a second at most."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from preflight.wire import Channel, ErrorCode, EventType, Stage
@@ -40,7 +40,8 @@ from supervisor.messages import (
 from supervisor.output import Output
 from supervisor.policy import AwakeClock, Policy
 from supervisor.process.base import Launcher
-from supervisor.supervision import Phase, Supervision, initial, next_due, next_retry_s, public_state
+from supervisor.succession import next_due
+from supervisor.supervision import Phase, Supervision, initial, next_retry_s, public_state
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ _ORDERS: dict[Command, Callable[[], Input]] = {
 class Runtime:
     """Implements ``backend.Backend``. Make it inside the running event loop.
 
-    ``note_launch`` gets each launch's nonce before it is made.
+    ``note_launches`` gets the nonces of all launches that may be alive, before the last of them is made.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Runtime:
         output: Output,
         logs: Logs,
         *,
-        note_launch: Callable[[str], None] = lambda nonce: None,
+        note_launches: Callable[[Sequence[str]], None] = lambda nonces: None,
     ) -> None:
         self._announcer = Announcer(output, logs)
         self._output = output
@@ -76,7 +77,7 @@ class Runtime:
         self._public: Mapping[str, Any] | None = None
         self._ready_untold: EmitReady | None = None
         weigh = policy.memory_limit_mb is not None
-        self._fleet = Fleet(plan, launcher, logs, self.post, note_launch, weigh=weigh)
+        self._fleet = Fleet(plan, launcher, logs, self.post, note_launches, weigh=weigh)
         self._loop = asyncio.get_running_loop()
         self._s: Supervision = initial(policy)
         self._clock = AwakeClock(time.monotonic())
@@ -127,6 +128,7 @@ class Runtime:
             next_retry_s=next_retry_s(s, self._now()),
             model=self._model,
             health=launch.health if launch else {},
+            standby=self._standby(),
         )
 
     async def upstream(self, timeout_s: float) -> Upstream:
@@ -197,19 +199,19 @@ class Runtime:
             log.info("%s -> %s: %s", before.phase.value, self._s.phase.value, self._s.reason or type(input_).__name__)
         for effect in effects:
             self._carry_out(effect)
+        serving = self._fleet.alive.get(self._s.launch.number)
+        if serving is not None and serving.model:
+            self._model = serving.model
         self._tell_ready()
         if self._s is not before:
             self._tell_change()
 
     def _note(self, input_: Input) -> None:
-        """Keep what the machine does not: what the model is, and who is gone."""
+        """Keep what the machine does not: who is gone, and who can be asked for its health."""
         if isinstance(input_, Exited | SpawnFailed):
             self._fleet.bury(input_.launch)
-        elif isinstance(input_, ProgressSeen):
-            if input_.event.type is EventType.MODEL_LOADED:
-                self._model = dict(input_.event.data)
-            elif input_.event.type is EventType.HELLO:
-                self._fleet.greeted(input_.launch)
+        elif isinstance(input_, ProgressSeen) and input_.event.type is EventType.HELLO:
+            self._fleet.greeted(input_.launch)
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -239,8 +241,8 @@ class Runtime:
                 self._fleet.spawn(effect)
             case Terminate() | Kill() | DumpStack():
                 self._fleet.pass_on(effect)
-            case PollHealth(_, in_s):
-                self._fleet.poll_in(in_s)
+            case PollHealth(number, in_s):
+                self._fleet.poll_in(number, in_s)
             case EmitReady():
                 self._ready_untold = effect
             case Finish(status):
@@ -275,6 +277,18 @@ class Runtime:
         if self._s.phase in {Phase.BROKEN, Phase.STOPPED} and self._s.failure is not None:
             return Stage.ERROR
         return self._s.launch.stages.current
+
+    def _standby(self) -> Mapping[str, Any] | None:
+        standby, policy = self._s.standby, self._s.policy
+        if not policy.standby:
+            return None
+        launch = self._fleet.alive.get(standby.launch.number) if standby.is_alive else None
+        return {
+            "state": standby.phase.value,
+            "reason": standby.reason,
+            "launch": launch.number if launch else None,
+            "pid": launch.pid if launch else None,
+        }
 
     def _is_hopeless(self, left: float) -> bool:
         """Whether waiting ``left`` seconds cannot help."""

@@ -93,8 +93,6 @@ def _attach(settings: Settings, output: Output) -> int:
 
 
 def _claimed(settings: Settings, output: Output, logs: Logs, instance: Instance, plan: Plan) -> int:
-    if settings.standby:
-        log.warning("--standby is not supported yet; a crash is bridged by a restart")
     launcher = platform_launcher()
     launcher.prepare()
     swept = launcher.sweep(instance.stale_launches())
@@ -112,7 +110,7 @@ async def _serve(ground: Ground, plan: Plan) -> int:
         ground.launcher,
         ground.output,
         ground.logs,
-        note_launch=ground.instance.note_launch,
+        note_launches=ground.instance.note_launches,
     )
     lifeline = Lifeline(_STDIN, runtime.stop)
     tasks: list[asyncio.Future[Any]] = []
@@ -221,6 +219,7 @@ def _policy(settings: Settings) -> Policy:
         startup_timeout_s=settings.startup_timeout_s,
         idle_unload_s=settings.idle_unload_s,
         memory_limit_mb=settings.memory_limit_mb,
+        standby=settings.standby,
     )
 
 

@@ -81,12 +81,53 @@ class Launch:
     on_trial: bool = False
     #: Rounds that said ok before the line that says so too.
     early_oks: int = 0
-    #: Bad rounds since the suspicion; while draining, rounds without work.
+    #: Bad rounds since the suspicion, or of a standby; while draining, rounds without work.
     rounds: int = 0
+    #: Nothing of it is left, and its standby is being waited for.
+    gone: bool = False
 
     def is_stable(self, now: float) -> bool:
         """It has been ready for a stable minute."""
         return self.ready_at is not None and now - self.ready_at >= STABLE_S
+
+
+class StandbyPhase(Enum):
+    """Where the standby stands."""
+
+    #: There is none, or none any more.
+    ABSENT = "absent"
+    SPAWNING = "spawning"
+    STARTING = "starting"
+    #: Loaded and healthy.
+    READY = "ready"
+    ENDING = "ending"
+
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """The second launch, which nobody calls; what it went through does not concern the first."""
+
+    phase: StandbyPhase = StandbyPhase.ABSENT
+    #: The last one's, where there is none.
+    launch: Launch = field(default_factory=Launch)
+    #: When its phase's timer runs out; absent: when the next may start.
+    due: float | None = None
+    #: It is being ended for a failure of its own.
+    failed: bool = False
+    #: Standbys failed since one was stable.
+    failures: int = 0
+    breaker: Breaker = field(default_factory=Breaker)
+    reason: str = ""
+
+    @property
+    def is_alive(self) -> bool:
+        """A process of it may be alive."""
+        return self.phase is not StandbyPhase.ABSENT
+
+    @property
+    def can_serve(self) -> bool:
+        """It may take over, loaded or not: it is ahead of any launch that would be made."""
+        return self.is_alive and self.phase is not StandbyPhase.ENDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +155,12 @@ class Supervision:
     replaces: bool = False
     grace_until: float = 0.0
     reason: str = ""
+    standby: Standby = field(default_factory=Standby)
+
+    @property
+    def next_number(self) -> int:
+        """Number of the next launch, whichever it will be: numbers only grow."""
+        return max(self.launch.number, self.standby.launch.number) + 1
 
     @property
     def batch_share(self) -> float:

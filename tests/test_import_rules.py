@@ -24,6 +24,8 @@ PURE = {
     "supervisor.policy",
     "supervisor.progress",
     "supervisor.stages",
+    "supervisor.standby",
+    "supervisor.succession",
     "supervisor.supervision",
     "supervisor.watchdog",
 }

@@ -62,4 +62,5 @@ def supervisor(view: View) -> dict[str, Any]:
         "pid": os.getpid(),
         "sidecar_pid": view.sidecar_pid,
         "next_retry_s": view.next_retry_s,
+        "standby": None if view.standby is None else dict(view.standby),
     }

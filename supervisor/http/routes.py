@@ -21,6 +21,7 @@ _SCHEMAS: dict[str, Schema] = {
             "pid": INTEGER,
             "sidecar_pid": nullable(INTEGER),
             "next_retry_s": nullable(NUMBER),
+            "standby": nullable(ANY_OBJECT),
             "nonce": STRING,
             "version": STRING,
             "model": ANY_OBJECT,

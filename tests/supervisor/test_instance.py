@@ -24,7 +24,7 @@ def test_the_file_tells_who_we_are_and_only_to_us(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     instance = Instance.claim(folder)
     instance.publish("http://127.0.0.1:1", "secret")
-    instance.note_launch("n1")
+    instance.note_launches(["n1"])
     content = read(folder)
     assert (content["url"], content["token"], content["launches"]) == ("http://127.0.0.1:1", "secret", ["n1"])
     assert identity.is_same(content["pid"], content["start_time"], content["boot_id"])
@@ -41,7 +41,7 @@ from pathlib import Path
 from supervisor.instance import Instance
 instance = Instance.claim(Path(sys.argv[1]))
 instance.publish("http://127.0.0.1:8421", "secret")
-instance.note_launch("left-behind")
+instance.note_launches(["left-behind"])
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -125,6 +125,6 @@ def test_a_full_disk_is_typed_and_leaves_no_litter(full_disk: Path) -> None:
 def test_a_disk_that_fills_up_later_stops_nothing(full_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     (full_disk / "filler").unlink()
     instance = Instance.claim(full_disk)  # its file takes the only page
-    instance.note_launch("n")
+    instance.note_launches(["n"])
     assert "cannot note the launch" in caplog.text
     instance.release()

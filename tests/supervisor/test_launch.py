@@ -85,14 +85,14 @@ def test_a_foreign_or_second_hello_is_log(tmp_path: Path) -> None:
     assert said == []
     made.output("stdout", hello(made.nonce) + hello(made.nonce, port=1))
     assert made.port == 4711 and len(said) == 1
-    assert len(logs.last_lines()) == 2
+    assert len(logs.last_lines(launch=4)) == 2
 
 
 def test_progress_on_standard_error_is_log(tmp_path: Path) -> None:
     made, said, logs = launch(tmp_path)
     made.output("stderr", hello(made.nonce))
     assert said == []
-    assert len(logs.last_lines()) == 1
+    assert len(logs.last_lines(launch=4)) == 1
 
 
 def test_a_last_line_without_its_end_is_heard_before_the_end(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_last_line_without_its_end_is_heard_before_the_end(tmp_path: Path) -> 
     made.gone(Exit(status=1))
     assert isinstance(said[0], ProgressSeen)
     assert isinstance(said[1], Exited) and 0 <= said[1].jitter < 1
-    assert logs.last_lines() == ["half a line"]
+    assert logs.last_lines(launch=4) == ["half a line"]
 
 
 def test_a_failed_spawn_is_posted(tmp_path: Path) -> None:

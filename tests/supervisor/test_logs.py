@@ -71,13 +71,23 @@ def test_lines_are_published_from_a_level_on(tmp_path: Path) -> None:
     assert said == [(3, "warning", "supervisor", "loud")]
 
 
+def test_a_line_is_published_as_of_its_launch(tmp_path: Path) -> None:
+    said: list[tuple[int, str, str, str]] = []
+    with running(tmp_path, level="info", emit=lambda *line: said.append(line)) as logs:
+        logs.new_launch(3)
+        logs.sidecar("stdout", "I am", launch=2)
+    assert said == [(2, "info", "sidecar", "I am")]
+
+
 def test_last_lines_are_of_this_launch_and_few(tmp_path: Path) -> None:
     logs = Logs(tmp_path)
     for number in range(1000):
         logs.sidecar("stderr", str(number))
     assert logs.last_lines() == [str(number) for number in range(1000 - REPORT_LINES, 1000)]
-    logs.new_launch(2)
-    assert logs.last_lines() == []
+    logs.sidecar("stdout", "beside it", launch=1)
+    logs.new_launch(2, beside=[1])
+    logs.sidecar("stdout", "new", launch=2)
+    assert [logs.last_lines(launch=number) for number in (0, 1, 2)] == [[], ["beside it"], ["new"]]
 
 
 def test_a_flood_is_cut_and_counted(tmp_path: Path) -> None:

@@ -13,21 +13,28 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from supervisor import policy as policy_module
-from supervisor.messages import Health, HealthMissed, HealthSeen, Input, ProgressSeen, Spawned, Tick, Work
-from supervisor.policy import AwakeClock, Policy
-from supervisor.supervision import Phase, next_due
-from tests.supervisor.world import HELLO, ORDERS, WARM, World, new_world
+from supervisor import standby, supervision
+from supervisor.messages import Exit, Exited, Health, HealthSeen, Input, ProgressSeen, Spawned, Tick, Work
+from supervisor.policy import Policy
+from supervisor.succession import next_due
+from supervisor.supervision import Phase, StandbyPhase
+from tests.chaos.clocks import sleepy_life
+from tests.supervisor.world import HELLO, ORDERS, World, new_world
 
 #: Everything on, so that every move can be reached.
 ALL = Policy(idle_unload_s=30.0, memory_limit_mb=1000.0)
 ONCE = Policy(auto_restart=False)
+TWO = Policy(standby=True)
 
 
 def key(world: World) -> Hashable:
     """What distinguishes worlds: times by their order, counts up to where they stop mattering."""
     s, launch, now = world.s, world.s.launch, world.now
     due = next_due(s)
-    common = (s.phase, due is not None and due <= now, s.has_been_ready, s.breaker.is_open, len(s.breaker.crashes))
+    common = (
+        *(s.phase, due is not None and due <= now, s.has_been_ready, s.breaker.is_open, len(s.breaker.crashes)),
+        *key_of_standby(world),
+    )
     if not world.live:
         return common
     error = launch.own_error and launch.own_error["code"]
@@ -41,12 +48,21 @@ def key(world: World) -> Hashable:
     return (*common, s.after, world.reported, launch.rounds, terminal)
 
 
+def key_of_standby(world: World) -> tuple[Hashable, ...]:
+    b = world.s.standby
+    if not world.s.policy.standby or not b.is_alive:
+        return (b.phase, b.breaker.is_open)
+    launch = b.launch
+    return (b.phase, b.breaker.is_open, world.standby_reported, launch.stages.is_warm, launch.rounds, b.failed)
+
+
 @pytest.fixture
 def eager_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second crash opens it: the same decisions in a space that can be searched."""
     monkeypatch.setattr(policy_module, "SCORE_OPENS", 1.5)
     monkeypatch.setattr(policy_module, "CRASHES_AN_HOUR", 2)
     monkeypatch.setattr(policy_module, "EXCUSED_AN_HOUR", 1)
+    monkeypatch.setattr(standby, "BAD_ROUNDS_TOLERATED", 1)
 
 
 @lru_cache
@@ -72,11 +88,12 @@ def explore(policy: Policy) -> tuple[dict[Hashable, World], dict[Hashable, set[H
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("eager_breaker")
-@pytest.mark.parametrize("policy", [ALL, ONCE], ids=["all", "once"])
+@pytest.mark.parametrize("policy", [ALL, ONCE, TWO], ids=["all", "once", "two"])
 def test_the_invariants_hold_everywhere_and_every_state_has_a_way_out(policy: Policy) -> None:
     worlds, edges = explore(policy)  # World.give holds the invariants on the way
     unreachable = set(Phase) - {world.s.phase for world in worlds.values()}
-    assert unreachable == (set() if policy is ALL else {Phase.BACKOFF, Phase.BROKEN})
+    assert unreachable == ({Phase.BACKOFF, Phase.BROKEN} if policy is ONCE else set())
+    assert {world.s.standby.phase for world in worlds.values()} >= (set(StandbyPhase) if policy is TWO else set())
     backwards: dict[Hashable, set[Hashable]] = {}
     for here, theres in edges.items():
         for there in theres:
@@ -94,9 +111,9 @@ def test_the_invariants_hold_everywhere_and_every_state_has_a_way_out(policy: Po
 @pytest.mark.usefixtures("eager_breaker")
 def test_any_state_left_to_a_kind_world_reaches_ready_idle_or_stopped() -> None:
     """No order needed: time, obedient processes and good answers suffice."""
-    worlds, _ = explore(ALL)
-    for world in worlds.values():
-        left_alone(world)
+    for policy in (ALL, TWO):
+        for world in explore(policy)[0].values():
+            left_alone(world)
 
 
 def left_alone(world: World) -> None:
@@ -105,12 +122,11 @@ def left_alone(world: World) -> None:
         if phase in {Phase.READY, Phase.IDLE, Phase.STOPPED}:
             return
         if phase in {Phase.KILLING, Phase.STOPPING}:
-            exited = next(m for m in world.happenings() if type(m[1]).__name__ == "Exited")
-            world = world.after(*exited)
+            world = world.give(Exited(world.live or world.standby, Exit(status=1)))
         elif phase is Phase.SPAWNING:
             world = world.after(0.01, Spawned(launch, 7))
         elif phase in {Phase.BACKOFF, Phase.BROKEN}:
-            world = world.after((next_due(world.s) or 0.0) - world.now, Tick())
+            world = world.after(max(0.0, (supervision.next_due(world.s) or 0.0) - world.now), Tick())
         elif phase is Phase.STARTING and not world.s.launch.greeted:
             world = world.after(0.1, ProgressSeen(launch, HELLO))
         else:
@@ -121,9 +137,11 @@ def left_alone(world: World) -> None:
 class Life(RuleBasedStateMachine):
     """Random inputs in random order, at random times."""
 
+    policy = ALL
+
     def __init__(self) -> None:
         super().__init__()
-        self.world = new_world(ALL)
+        self.world = new_world(self.policy)
         self.launches = 0
 
     @rule(data=st.data(), wait=st.sampled_from([0.0, 0.3, 1.0, 5.0]))
@@ -150,28 +168,18 @@ Life.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadl
 TestLife = pytest.mark.slow(Life.TestCase)
 
 
+class LifeOfTwo(Life):
+    """The same with a standby."""
+
+    policy = TWO
+
+
+LifeOfTwo.TestCase.settings = settings(max_examples=40, stateful_step_count=60, deadline=None)
+TestLifeOfTwo = pytest.mark.slow(LifeOfTwo.TestCase)
+
+
 @pytest.mark.slow
 def test_a_thousand_lives_with_sleep_and_clock_jumps_see_no_restart() -> None:
     """A healthy busy sidecar, ten-minute suspends, jumps of a day; seeds, not luck."""
     for seed in range(1000):
-        assert sleepy_life(random.Random(seed)) == 1
-
-
-def sleepy_life(dice: random.Random) -> int:
-    """Return the number of launches after some minutes with sleeps in them."""
-    raw = dice.uniform(0, 1e6)
-    clock, world, done = AwakeClock(raw), new_world(Policy()), 0
-    world = world.give(ORDERS[0]).give(Spawned(1, 7)).give(ProgressSeen(1, HELLO)).give(ProgressSeen(1, WARM))
-    for _ in range(20):
-        slept = dice.choice([0.0] * 8 + [600.0, 86400.0, -86400.0, -3.0])
-        raw += slept + 1.0
-        now, gap = clock.advance(raw)
-        world = World(world.s, now, world.live, world.reported).give(Tick(gap))
-        if slept > 0:  # the connection broke, the answer was late
-            for _ in range(dice.randrange(4)):
-                world = world.give(HealthMissed(1, "timeout"))
-        done += dice.randrange(3)
-        work = Work(done, queued=dice.randrange(9), running_tokens=500, running_age_s=abs(slept), tokens_per_s=900.0)
-        world = world.give(HealthSeen(1, Health(True, "ok", work)))
-    assert world.s.phase is Phase.READY
-    return world.s.launch.number
+        assert sleepy_life(random.Random(seed)) == 0

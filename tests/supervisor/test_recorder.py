@@ -29,14 +29,14 @@ def _launch(output: Output, number: int) -> None:
 
 def test_a_launch_has_its_timeline_and_last_lines(tmp_path: Path) -> None:
     output = Output("none", io.StringIO())
-    with recording(tmp_path, output, lambda most: ["a line"][:most]):
+    with recording(tmp_path, output, lambda most, launch: [f"a line of {launch}"][:most]):
         output.emit_stage(Stage.PREFLIGHT, "before any launch")
         _launch(output, 1)
         _launch(output, 2)
     first, second = _read(tmp_path / FOLDER)
     assert (first["launch"], second["launch"]) == (1, 2)
     assert first["sidecar_pid"] == os.getpid()
-    assert first["last_lines"] == ["a line"]
+    assert first["last_lines"] == ["a line of 1"]
     stages = [turn.get("stage") for turn in first["timeline"]]
     assert stages == ["sidecar_spawn", "downloading", None, None], "progress is one turn"
     assert first["timeline"][1]["progress"] == 100.0
@@ -46,7 +46,7 @@ def test_a_launch_has_its_timeline_and_last_lines(tmp_path: Path) -> None:
 
 def test_only_the_last_launches_are_kept_and_nobody_else_reads_them(tmp_path: Path) -> None:
     output = Output("none", io.StringIO())
-    with recording(tmp_path, output, lambda most: []):
+    with recording(tmp_path, output, lambda most, launch: []):
         for number in range(1, KEPT + 4):
             _launch(output, number)
     assert [launch["launch"] for launch in _read(tmp_path / FOLDER)] == list(range(4, KEPT + 4))
@@ -55,7 +55,7 @@ def test_only_the_last_launches_are_kept_and_nobody_else_reads_them(tmp_path: Pa
 
 def test_a_launch_of_many_turns_stays_small(tmp_path: Path) -> None:
     output = Output("none", io.StringIO())
-    with recording(tmp_path, output, lambda most: []):
+    with recording(tmp_path, output, lambda most, launch: []):
         for _ in range(TURNS):
             _launch(output, 1)
     (launch,) = _read(tmp_path / FOLDER)
@@ -64,7 +64,7 @@ def test_a_launch_of_many_turns_stays_small(tmp_path: Path) -> None:
 
 async def test_memory_and_processor_time_are_sampled(tmp_path: Path) -> None:
     output = Output("none", io.StringIO())
-    recorder = Recorder(tmp_path, lambda most: [], every_s=0.01)
+    recorder = Recorder(tmp_path, lambda most, launch: [], every_s=0.01)
     output.subscribe(recorder.hear)
     _launch(output, 1)
     await until(lambda: bool(records(tmp_path)) and len(_read(tmp_path)[0]["samples"]) >= 2)
@@ -77,7 +77,7 @@ async def test_memory_and_processor_time_are_sampled(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_costs_the_record_alone(tmp_path: Path) -> None:
     (tmp_path / FOLDER).write_text("a file", "utf-8")
     output = Output("none", io.StringIO())
-    with recording(tmp_path, output, lambda most: []):
+    with recording(tmp_path, output, lambda most, launch: []):
         _launch(output, 1)
 
 

@@ -66,7 +66,9 @@ async def rig(tmp_path: Path, *actions: str, **policy: Any) -> AsyncIterator[Rig
     output, logs = Output("none", sys.stdout), Logs(tmp_path / "log")
     nonces: list[str] = []
     plan = Plan(python, tuple(program), {"PATH": os.environ["PATH"]})
-    made = Runtime(plan, Policy(**policy), platform_launcher(), output, logs, note_launch=nonces.append)
+    made = Runtime(
+        plan, Policy(**policy), platform_launcher(), output, logs, note_launches=lambda found: nonces.append(found[-1])
+    )
     made.open({"url": "http://127.0.0.1:1", "port": 1, "pid": os.getpid()})
     running = asyncio.create_task(made.run())
     try:
