@@ -86,6 +86,11 @@ def api() -> str:
         "    python -m tests.conformance --base-url URL [--token T] [--events FILE] [--role supervisor|sidecar]",
         "",
         "judges any implementation from outside: one row a check, exit status 1 when one fails.",
+        "",
+        "    python -m tests.hostile",
+        "",
+        "sends both ports what no client should, a hundred attacks made by hand and what schemathesis makes of the "
+        "OpenAPI document, and fails when anything is answered with 5xx.",
     )
 
 
