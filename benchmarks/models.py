@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.texts import corpus
+from preflight.wire.models import EMBEDDED_MODULE
 
 #: XLM-RoBERTa base as paraphrase-multilingual-mpnet-base-v2 has it: 278 M parameters, 192 M of them the vocabulary.
 _LARGE: dict[str, Any] = {
@@ -30,6 +32,14 @@ _LARGE: dict[str, Any] = {
 }
 _MAX_TOKENS = 128
 _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+
+
+def embedded_model() -> Path:
+    """Return the folder of the model that comes as a package."""
+    spec = importlib.util.find_spec(EMBEDDED_MODULE)
+    assert spec is not None, "the embedded model's package is not installed"
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "model"
 
 
 def large_model(folder: Path) -> Path:
