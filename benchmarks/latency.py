@@ -10,6 +10,7 @@ import argparse
 import statistics
 import threading
 import time
+from collections.abc import Callable
 from itertools import cycle
 
 from benchmarks.running import MODELS, Connection, running
@@ -28,9 +29,9 @@ class Bulk:
         self.done = 0
         self._end = threading.Event()
         texts = mixed_texts(64 * _TEXTS_A_REQUEST)
+        starts = (0, len(texts) // 2)
         self._threads = [
-            threading.Thread(target=self._run, args=(process, texts[part:] + texts[:part]))
-            for part in (0, len(texts) // 2)
+            threading.Thread(target=self._run, args=(process, texts[start:] + texts[:start])) for start in starts
         ]
 
     def __enter__(self) -> Bulk:
@@ -73,8 +74,7 @@ def with_queries(process: Sidecar, seconds: float, asked: list[str], latencies: 
     return _rate(Bulk(process), ask)
 
 
-def _rate(bulk: Bulk, meanwhile: object) -> float:
-    assert callable(meanwhile)
+def _rate(bulk: Bulk, meanwhile: Callable[[], None]) -> float:
     began = time.perf_counter()
     with bulk:
         meanwhile()

@@ -104,9 +104,7 @@ def main() -> None:
         for client in clients:
             client.join()
         empty = soak.is_empty()
-        print(
-            f"{options.clients} clients, {options.seconds:.0f} s: {soak.answered} answered, {soak.left} left in the middle"
-        )
+        print(f"{options.clients} clients: {soak.answered} requests answered, {soak.left} left in the middle")
         before, began = soak.answered, time.monotonic()
         soak.whole(options.requests)
         seconds = time.monotonic() - began
@@ -114,10 +112,9 @@ def main() -> None:
         print(f"wrong answers: {len(soak.wrong)} {soak.wrong[:3]}; queue empty after: {empty}")
         process.close_stdin()
         status, stderr = process.end(), process.stderr
-        print(
-            f"ended with {status}; leaks reported: {stderr.count('leaked')}, resource tracker: {stderr.count('resource_tracker')}"
-        )
-    sys.exit(1 if soak.wrong or not empty or status else 0)
+        leaks = stderr.count("leaked") + stderr.count("resource_tracker")
+        print(f"ended with {status}; leaks reported: {leaks}")
+    sys.exit(1 if soak.wrong or not empty or status or leaks else 0)
 
 
 if __name__ == "__main__":
