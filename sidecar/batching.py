@@ -6,7 +6,7 @@ Constraint: pure, as ``planner`` is.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -86,6 +86,10 @@ class Policy:
     def load(self, width: int, rows: int, tokens: int) -> int:
         """Return what a micro-batch of ``rows`` texts with ``tokens`` together costs, in tokens."""
         return tokens if self.packed else width * rows
+
+    def shrunk(self, share: float) -> Policy:
+        """Return the policy for micro-batches of ``share``, in (0, 1], of the usual size; a single text always fits."""
+        return replace(self, least_load=int(self.least_load * share), most_load=int(self.most_load * share))
 
 
 PADDED = Policy(likeness=0.8, packed=False, least_load=64, most_load=2_048)

@@ -67,6 +67,8 @@ class Options:
     token: str | None = field(default=None, repr=False)
     #: End of file on standard input means stop.
     lifeline: bool = False
+    #: Share of its usual batch budget that the engine may use: less after an end for want of memory.
+    batch_share: float = 1.0
 
 
 class _Row(NamedTuple):
@@ -194,7 +196,19 @@ def read(given: argparse.Namespace, environ: Mapping[str, str]) -> Options:
         nonce=environ.get(environment.NONCE) or secrets.token_hex(16),
         token=environ.get(environment.TOKEN) or None,
         lifeline=environ.get(environment.LIFELINE) == "1",
+        batch_share=_batch_share(environ.get(environment.BATCH_SHARE) or "1"),
     )
+
+
+def _batch_share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        found = f"{text[:100]!r}"
+        raise UsageError(f"environment variable {environment.BATCH_SHARE}: wanted over 0 to 1, found {found}.")
+    return share
 
 
 def _value(row: _Row, text: str, source: str) -> Any:

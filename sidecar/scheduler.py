@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from sidecar.batching import PADDED, CostModel, Lane, Priority, buckets_for, lane_of
+from sidecar.batching import PADDED, CostModel, Lane, Policy, Priority, buckets_for, lane_of
 from sidecar.board import Board, Outcome, Request
 from sidecar.engines.base import Encoded, Engine
 from sidecar.inference import Inference
@@ -59,18 +59,24 @@ class Scheduler:
     """Owns an engine's two threads. Make it within a running event loop; ``close`` it there.
 
     The engine itself stays the caller's to close, after the scheduler.
+    ``batch_share``, in (0, 1]: part of the usual size that micro-batches may have.
     """
 
     def __init__(
-        self, engine: Engine, limits: Limits | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        engine: Engine,
+        limits: Limits | None = None,
+        *,
+        batch_share: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._limits = limits or Limits()
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         # Engines that pad whole batches need not say so.
-        policy = getattr(engine, "policy", PADDED)
-        self._board = Board(Queue(buckets_for(engine.card.max_tokens), CostModel(), policy), clock)
+        policy: Policy = getattr(engine, "policy", PADDED)
+        self._board = Board(Queue(buckets_for(engine.card.max_tokens), CostModel(), policy.shrunk(batch_share)), clock)
         self._admitted = dict.fromkeys(Lane, 0)
         self._tokenizer = ThreadPoolExecutor(1, "tokenizer")
         self._inference = Inference(engine, self._board, self._hand_over, clock)

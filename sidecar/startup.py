@@ -61,7 +61,7 @@ async def _start(service: Service, report: Callable[[EventType, Mapping[str, Any
     from sidecar.scheduler import Scheduler  # numpy, which the loader has imported by now
 
     card = chosen.engine.card
-    scheduler = Scheduler(chosen.engine)
+    scheduler = Scheduler(chosen.engine, batch_share=service.options.batch_share)
     report(
         EventType.MODEL_LOADED,
         {

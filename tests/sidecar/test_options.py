@@ -107,3 +107,14 @@ def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) 
         parse(["--por", "1"], {})
     assert caught.value.code == 2
     assert "--por" in capsys.readouterr().err
+
+
+def test_the_share_of_a_batch_comes_from_the_environment_alone() -> None:
+    assert parse([], {}).batch_share == 1.0
+    assert parse([], {"SIDECAR_BATCH_SHARE": "0.25"}).batch_share == 0.25
+
+
+@pytest.mark.parametrize("share", ["0", "-1", "2", "nan", "half"])
+def test_a_share_that_is_none_is_refused(share: str) -> None:
+    with pytest.raises(UsageError, match="SIDECAR_BATCH_SHARE"):
+        parse([], {"SIDECAR_BATCH_SHARE": share})

@@ -45,6 +45,18 @@ def test_every_text_is_planned_exactly_once(tokens: list[int], policy: Policy, d
     assert waiting.tokens == 0
 
 
+@given(lengths, policies, st.sampled_from([0.5, 0.25, 0.125]))
+def test_a_shrunk_policy_makes_batches_of_its_share_and_leaves_no_text_out(
+    tokens: list[int], policy: Policy, share: float
+) -> None:
+    waiting = queue(rate=1e6, policy=policy.shrunk(share))
+    for key, count in enumerate(tokens):
+        waiting.put(key, count, Lane.BULK, now=0.0)
+    batches = drain(waiting)
+    assert sum(batch.rows for batch in batches) == len(tokens)
+    assert all(batch.load <= policy.most_load * share or batch.rows == 1 for batch in batches)
+
+
 @given(lengths, st.floats(100, 1e6), policies)
 def test_batches_keep_to_buckets_likeness_and_time(tokens: list[int], rate: float, policy: Policy) -> None:
     waiting = queue(rate, policy)
