@@ -44,6 +44,7 @@ def test_every_option_has_a_variable() -> None:
         "SIDECAR_NONCE": "n",
         "SIDECAR_TOKEN": "t",
         "SIDECAR_LIFELINE": "1",
+        "SIDECAR_BATCH_SHARE": "0.5",
     }
     assert parse([], environ) == Options(
         host="::1",
@@ -62,6 +63,7 @@ def test_every_option_has_a_variable() -> None:
         nonce="n",
         token="t",
         lifeline=True,
+        batch_share=0.5,
     )
     assert len(environ) == len(dataclasses.fields(Options))
 
