@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -13,10 +15,11 @@ sys.path.insert(0, str(ROOT))
 from preflight.wire import CODES, ErrorCode  # noqa: E402
 from preflight.wire.http import MAX_BODY_BYTES, MAX_TEXTS, status_of  # noqa: E402
 from preflight.wire.openapi import ANYWHERE, OPERATIONS, Operation  # noqa: E402
+from supervisor import standby  # noqa: E402
 from supervisor.http import routes  # noqa: E402
 from supervisor.machine import TRANSITIONS  # noqa: E402
 from supervisor.policy import Policy  # noqa: E402
-from supervisor.supervision import Phase, Supervision, public_state  # noqa: E402
+from supervisor.supervision import Phase, StandbyPhase, Supervision, public_state  # noqa: E402
 
 
 def errors() -> str:
@@ -34,29 +37,38 @@ def errors() -> str:
 
 
 def states() -> str:
-    """The diagram and the table of the supervisor's phases."""
-    arrows: dict[tuple[Phase, Phase], list[str]] = {}
-    for phase, rules in TRANSITIONS.items():
-        for input_, rule in rules.items():
-            for to in sorted(rule.to - {phase}, key=list(Phase).index):
-                arrows.setdefault((phase, to), []).append(input_.__name__)
-    diagram = [f"    {phase.name} --> {to.name}: {', '.join(causes)}" for (phase, to), causes in arrows.items()]
+    """The diagrams of both launches, and the table of the supervisor's phases."""
     seen = [(f"`{phase.name}`", f"`{public_state(Supervision(Policy(), phase)).value}`") for phase in Phase]
     return _page(
         "States",
         "Source: `supervisor/machine.py`. An arrow names the inputs that may lead along it; what keeps the phase is "
         "left out.",
-        "```mermaid",
-        "stateDiagram-v2",
-        f"    [*] --> {Phase.IDLE.name}",
-        *diagram,
-        f"    {Phase.STOPPED.name} --> [*]",
-        "```",
+        *_diagram(TRANSITIONS, Phase.IDLE, Phase.STOPPED),
         "",
         "What hosts see of each phase; a launch that replaces another shows `restarting` until it is ready:",
         "",
         *_table(("phase", "state"), seen),
+        "",
+        "## The standby",
+        "",
+        "With `--standby` there is a second launch, which nobody calls. Source: `supervisor/standby.py`; "
+        "`supervisor/succession.py` says when one is wanted, and makes it the launch that serves when that one is "
+        "gone, in whatever phase it is but `ENDING`: then it is `ABSENT` here and goes on above.",
+        "",
+        *_diagram(standby.TRANSITIONS, StandbyPhase.SPAWNING, StandbyPhase.ABSENT),
     )
+
+
+def _diagram(table: Mapping[Any, Mapping[type, Any]], first: Enum, last: Enum) -> list[str]:
+    """Arrows from phase to phase, with the inputs that lead along them."""
+    arrows: dict[tuple[Any, Any], list[str]] = {}
+    for phase, rules in table.items():
+        for input_, rule in rules.items():
+            for to in sorted(rule.to - {phase}, key=list(type(first)).index):
+                arrows.setdefault((phase, to), []).append(input_.__name__)
+    drawn = [f"    {phase.name} --> {to.name}: {', '.join(causes)}" for (phase, to), causes in arrows.items()]
+    edges = [f"    [*] --> {first.name}", *drawn, f"    {last.name} --> [*]"]
+    return ["```mermaid", "stateDiagram-v2", *edges, "```"]
 
 
 def api() -> str:

@@ -66,6 +66,11 @@ class Fleet:
         if launch is not None and launch.child is not None:
             _ORDERS[type(order)](launch.child)
 
+    def pid_of(self, number: int) -> int | None:
+        """Its sidecar's process, if it lives."""
+        launch = self.alive.get(number)
+        return launch.pid if launch else None
+
     def greeted(self, number: int) -> None:
         """It said hello: ask for its health from now on."""
         launch = self.alive.get(number)

@@ -13,7 +13,7 @@ from preflight.wire import Channel, ErrorCode, EventType, Stage
 from supervisor.announcer import Announcer
 from supervisor.backend import Command, UnavailableError, Upstream, View
 from supervisor.fleet import Fleet
-from supervisor.launch import Plan
+from supervisor.launch import Launch, Plan
 from supervisor.logs import Logs
 from supervisor.machine import step
 from supervisor.messages import (
@@ -41,7 +41,7 @@ from supervisor.output import Output
 from supervisor.policy import AwakeClock, Policy
 from supervisor.process.base import Launcher
 from supervisor.succession import next_due
-from supervisor.supervision import Phase, Supervision, initial, next_retry_s, public_state
+from supervisor.supervision import Phase, Supervision, changes, initial, next_retry_s, public_state, standby_view
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Runtime:
 
     def view(self) -> View:
         """Return the present view."""
-        s, launch = self._s, self._fleet.alive.get(self._s.launch.number)
+        s, launch = self._s, self._serving
         return View(
             state=public_state(s),
             stage=self._stage(),
@@ -128,14 +128,14 @@ class Runtime:
             next_retry_s=next_retry_s(s, self._now()),
             model=self._model,
             health=launch.health if launch else {},
-            standby=self._standby(),
+            standby=standby_view(s, self._fleet.pid_of(s.standby.launch.number)),
         )
 
     async def upstream(self, timeout_s: float) -> Upstream:
         """Wait at most ``timeout_s`` for a ready sidecar. Raises ``UnavailableError``."""
         deadline = self._loop.time() + timeout_s
         while True:
-            launch = self._fleet.alive.get(self._s.launch.number)
+            launch = self._serving
             if self._s.phase is Phase.READY and launch is not None and launch.port is not None:
                 return launch.upstream()
             if self._s.phase in {Phase.IDLE, Phase.DRAINING, Phase.KILLING}:  # being unloaded, or so already
@@ -195,12 +195,11 @@ class Runtime:
     def _apply(self, input_: Input, now: float) -> None:
         before = self._s
         self._s, effects = step(before, input_, now)
-        if self._s.phase is not before.phase:
-            log.info("%s -> %s: %s", before.phase.value, self._s.phase.value, self._s.reason or type(input_).__name__)
+        for change in changes(before, self._s):
+            log.info("%s (%s)", change, type(input_).__name__)
         for effect in effects:
             self._carry_out(effect)
-        serving = self._fleet.alive.get(self._s.launch.number)
-        if serving is not None and serving.model:
+        if (serving := self._serving) is not None and serving.model:
             self._model = serving.model
         self._tell_ready()
         if self._s is not before:
@@ -223,7 +222,7 @@ class Runtime:
         self._timer = self._loop.call_later(wait, self.post, Tick())
 
     def _now(self) -> float:
-        """The awake clock's time without a step of it; no later than the next step will say."""
+        """The awake clock's time, without a step of it."""
         return self._clock.peek(time.monotonic())
 
     def _tell_change(self) -> None:
@@ -252,9 +251,14 @@ class Runtime:
 
     # --- telling ---------------------------------------------------------------
 
+    @property
+    def _serving(self) -> Launch | None:
+        """The launch that serves, starts or ends; never the standby."""
+        return self._fleet.alive.get(self._s.launch.number)
+
     def _tell_ready(self) -> None:
         """Publish ``supervisor:ready`` once for each launch that serves, as soon as both ports answer."""
-        launch, untold = self._fleet.alive.get(self._s.launch.number), self._ready_untold
+        launch, untold = self._serving, self._ready_untold
         if untold is None or self._public is None or self._s.phase is not Phase.READY or launch is None:
             return
         self._ready_untold = None
@@ -277,18 +281,6 @@ class Runtime:
         if self._s.phase in {Phase.BROKEN, Phase.STOPPED} and self._s.failure is not None:
             return Stage.ERROR
         return self._s.launch.stages.current
-
-    def _standby(self) -> Mapping[str, Any] | None:
-        standby, policy = self._s.standby, self._s.policy
-        if not policy.standby:
-            return None
-        launch = self._fleet.alive.get(standby.launch.number) if standby.is_alive else None
-        return {
-            "state": standby.phase.value,
-            "reason": standby.reason,
-            "launch": launch.number if launch else None,
-            "pid": launch.pid if launch else None,
-        }
 
     def _is_hopeless(self, left: float) -> bool:
         """Whether waiting ``left`` seconds cannot help."""

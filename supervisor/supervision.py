@@ -206,3 +206,23 @@ def next_retry_s(s: Supervision, now: float) -> float | None:
     if s.phase not in {Phase.BACKOFF, Phase.BROKEN} or s.due is None:
         return None
     return round(max(0.0, s.due - now), 3)
+
+
+def changes(before: Supervision, after: Supervision) -> tuple[str, ...]:
+    """What a step changed, for the log."""
+    found: list[str] = []
+    if after.phase is not before.phase or after.launch.number != before.launch.number:
+        found.append(f"{before.phase.value} -> {after.phase.value}, launch {after.launch.number}: {after.reason}")
+    old, new = before.standby, after.standby
+    if new.phase is not old.phase:
+        found.append(f"standby {old.phase.value} -> {new.phase.value}, launch {new.launch.number}: {new.reason}")
+    return tuple(line.removesuffix(": ") for line in found)
+
+
+def standby_view(s: Supervision, pid: int | None) -> Mapping[str, Any] | None:
+    """The standby as callers see it; None where none is kept. ``pid``: of its process."""
+    if not s.policy.standby:
+        return None
+    b = s.standby
+    launch = b.launch.number if b.is_alive else None
+    return {"state": b.phase.value, "reason": b.reason, "launch": launch, "pid": pid if b.is_alive else None}

@@ -62,6 +62,7 @@ def _status_text(status: Mapping[str, Any]) -> str:
         "Restarts": status.get("restarts"),
         "Up for": f"{status.get('uptime_s', 0):.0f} s",
         "Sidecar": f"process {status['sidecar_pid']}" if status.get("sidecar_pid") else None,
+        "Standby": (status.get("standby") or {}).get("state"),
         "Next try": f"in {status['next_retry_s']:.0f} s" if status.get("next_retry_s") else None,
     }
     return "\n".join(f"{name}: {value}" for name, value in rows.items() if value not in (None, ""))

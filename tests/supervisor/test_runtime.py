@@ -119,6 +119,30 @@ async def test_a_crash_is_restarted_and_told(tmp_path: Path) -> None:
         assert len(r.events("startup:stage")) == 5
 
 
+async def test_a_standby_takes_over_and_another_is_made(tmp_path: Path) -> None:
+    async with rig(tmp_path, *START, standby=True) as r:
+        first = await r.ready()
+
+        def standby() -> Any:
+            return r.runtime.view().standby
+
+        await until(lambda: standby()["state"] == "ready", 20.0)
+        second = standby()
+        assert (second["launch"], second["pid"] != r.runtime.view().sidecar_pid) == (2, True)
+        r.kill()
+        assert await r.runtime.wait_dead(first.launch, 10.0)
+        upstream = await r.runtime.upstream(10.0)
+        assert (upstream.launch, r.runtime.view().sidecar_pid) == (2, second["pid"])
+        told = next(event.fields for event in r.events("supervisor:state") if event.fields["restarts"])
+        assert (told["state"], told["restarts"], told["code"]) == ("ready", 1, "SIDECAR_CRASHED")
+        assert r.events("supervisor:ready")[-1].fields["sidecar_pid"] == second["pid"]
+        await until(lambda: standby()["state"] == "ready", 20.0)
+        assert standby()["launch"] == 3
+        os.kill(standby()["pid"], signal.SIGKILL)
+        await until(lambda: standby()["launch"] not in {3, None}, 20.0)
+        assert (r.runtime.view().launch, r.runtime.view().restarts) == (2, 1)
+
+
 async def test_a_living_launch_is_not_dead(tmp_path: Path) -> None:
     async with rig(tmp_path, *START) as r:
         await r.ready()
