@@ -22,13 +22,18 @@ STAMP = FOLDER / "development-environment"
 
 
 #: Most tests wait for processes, so two run at a time; the tests of one file stay together, for its fixtures.
-PARALLEL = ("--numprocesses", "2", "--dist", "loadfile")
+#: ``tests/conftest.py`` has the order in which files are handed out.
+PARALLEL = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+
+#: Two workers share two cores: torch's threads that wait must not spin on the other's.
+_QUIET = {"OMP_WAIT_POLICY": "passive"}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run pytest with ``arguments`` in the environment and return its exit status."""
     ensure()
-    return subprocess.run([str(python()), "-m", "pytest", *PARALLEL, *arguments], cwd=ROOT).returncode
+    command = [str(python()), "-m", "pytest", *PARALLEL, *arguments]
+    return subprocess.run(command, cwd=ROOT, env={**_QUIET, **os.environ}).returncode
 
 
 def python() -> Path:

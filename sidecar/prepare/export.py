@@ -28,14 +28,14 @@ def write_exported(source: Path, destination: Path, model_id: str, identity: str
     Raises ``UnsupportedError`` for a model that does not take plain token ids,
     or that the libraries cannot load or export, and ``OSError``.
     """
+    encoder = transformer_folder(source)
+    if not (encoder / "tokenizer.json").is_file():  # known before torch is loaded
+        raise UnsupportedError("no tokenizer.json")
     model = _load(source)
     try:
         graph = _graph(model)
     except Exception as error:  # the exporter raises whatever it meets
         raise UnsupportedError(f"torch cannot export it: {type(error).__name__}: {error}"[:2_000]) from error
-    encoder = transformer_folder(source)
-    if not (encoder / "tokenizer.json").is_file():
-        raise UnsupportedError("no tokenizer.json")
     limit = int(min(model.max_seq_length or _MOST_TOKENS, _MOST_TOKENS))
     (destination / FOLDER).mkdir()
     openvino().save_model(graph, str(destination / GRAPH), compress_to_fp16=True)

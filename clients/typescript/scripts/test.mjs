@@ -14,7 +14,7 @@ const args = [
   "--enable-source-maps",
   "--test",
   "--test-reporter=spec",
-  "--test-timeout=30000",
+  "--test-timeout=200000",
   "--test-concurrency=2",
   ...files.map((name) => `${folder}/${name}`),
 ];

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sidecar.engines.base import Float32
+
 MAX_TOKENS = 96
 HIDDEN = 48
 _VOCABULARY = 600
@@ -55,6 +57,17 @@ def make_model(
         model = SentenceTransformer(modules=modules, device="cpu", prompts=prompts)
         model.save(str(folder), create_model_card=False)
     return folder
+
+
+def reference(folder: Path) -> Float32:
+    """The library's own rows of the probe texts."""
+    from sentence_transformers import SentenceTransformer
+
+    from sidecar.prepare.probes import probe_texts
+
+    model = SentenceTransformer(str(folder), device="cpu")
+    rows: Float32 = model.encode(list(probe_texts()), prompt="", batch_size=8)
+    return rows
 
 
 def _encoder(family: str) -> Any:

@@ -18,6 +18,7 @@ from sidecar.models import resolve
 from sidecar.prepare import child, verify
 from sidecar.prepare.probes import probe_texts
 from tests.sidecar.prepare.bare import write_bare
+from tests.sidecar.prepare.checkpoints import reference
 from tests.sidecar.prepare.conftest import Make
 
 
@@ -143,6 +144,7 @@ def test_sentence_transformers_is_asked_in_a_process_of_its_own(models: Make, ca
 def test_a_family_that_is_not_known_is_exported_in_a_process_of_its_own(
     models: Make, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(verify, "_reference", lambda folder, *_: reference(folder))  # the test above starts a process
     heard = Heard()
     engine = open_(models("electra", "mean"), cache, heard)
     assert engine.card.parity.reference == "sentence-transformers"
@@ -160,9 +162,10 @@ def test_a_child_that_ends_without_an_answer_is_typed(tmp_path: Path) -> None:
     assert "ValueError" in caught.value.details["last_lines"]
 
 
-@pytest.mark.slow
-def test_a_failure_comes_across_with_its_code(tmp_path: Path) -> None:
+def test_a_failure_comes_across_with_its_code(model: Path, tmp_path: Path) -> None:
+    (model / "tokenizer.json").unlink()
     with pytest.raises(Failure) as caught:
-        child.run("export", str(tmp_path / "missing"), str(tmp_path / "made"), "x", "0" * 64)
+        child.run("export", str(model), str(tmp_path / "made"), "x", "0" * 64)
     assert caught.value.code is ErrorCode.MODEL_CONVERSION_FAILED
+    assert caught.value.details["found"] == "no tokenizer.json"
     assert not (tmp_path / "made").exists()
