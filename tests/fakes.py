@@ -8,6 +8,7 @@ name what it does wrong. ``command`` builds such a command line.
     text:T  half  garbage  flood:BYTES  stderr:T  noise (for ever)
     status:S  foreign  stuck  deaf                how /health answers from now on
     ignore-term  stacks  lifeline  tree:FILE      manners; FILE gets the tree's pids
+    child:FILE                                    one child, on any platform; FILE gets its pid
     times:N:FILE:ACTION                           in the first N launches only; FILE counts
 
 While it serves, ``GET /do?ACTION`` carries out one more; ``POST /embed`` echoes.
@@ -149,6 +150,13 @@ class Fake:
 
     def do_lifeline(self, _: str) -> None:
         threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
+
+    def do_child(self, path: str) -> None:
+        import subprocess
+
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"], stdin=subprocess.DEVNULL)
+        with open(path, "a", encoding="ascii") as file:  # noqa: PTH123 pathlib is an import
+            file.write(f"{child.pid}\n")
 
     def do_tree(self, path: str) -> None:
         """A child in the group, one with a session of its own, and a daemon forked twice; all ignore SIGTERM."""
