@@ -21,7 +21,7 @@ from preflight.wire.version import VERSION
 from supervisor import programs
 from tests.integration.host import Event, Host, alive, call, wait_until
 
-#: The first test waits for the build: environment and all, about 50 s on two idle cores.
+#: The first test may wait for the build: environment and all, about 50 s on two idle cores.
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(400),
