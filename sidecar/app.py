@@ -15,14 +15,14 @@ from sidecar.api import metrics
 from sidecar.api.errors import ApiError, answer_errors
 from sidecar.api.native import JSON, Native
 from sidecar.api.openai import OpenAI
-from sidecar.listener import HANDLER_ARGUMENTS
+from sidecar.listener import HANDLER_ARGUMENTS, track_idle
 from sidecar.service import Service
 
 
 def build(service: Service) -> web.Application:
     """Return the application over ``service``."""
     app = web.Application(
-        middlewares=[_counting(service), answer_errors, _guard(service)], handler_args=HANDLER_ARGUMENTS
+        middlewares=[track_idle, _counting(service), answer_errors, _guard(service)], handler_args=HANDLER_ARGUMENTS
     )
     handlers = _handlers(service)
     for operation in OPERATIONS:

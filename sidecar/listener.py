@@ -9,8 +9,10 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler
 
 from preflight.wire import ErrorCode
+from preflight.wire.connections import Idle, connection_limit
 from sidecar.api.errors import ApiError, answer
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,33 @@ HANDLER_ARGUMENTS: dict[str, Any] = {**_OPTIONS, "handler_cancellation": True}
 
 
 class _Connection(web.RequestHandler):
-    __slots__ = ()
+    __slots__ = ("_idle", "_open")
+
+    def __init__(self, manager: web.Server, idle: Idle, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(manager, loop=loop, **_OPTIONS)
+        self._idle = idle
+        self._open = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection."""
+        super().connection_made(transport)
+        self._open = True
+        self._idle.add(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the connection."""
+        self._open = False
+        self._idle.remove(self)
+        super().connection_lost(exc)
+
+    def begin(self) -> None:
+        """A request has arrived."""
+        self._idle.remove(self)
+
+    def end(self) -> None:
+        """Its answer is made."""
+        if self._open:
+            self._idle.add(self)
 
     def handle_error(
         self,
@@ -59,12 +87,34 @@ class _Connection(web.RequestHandler):
         return response
 
 
-class Site(web.BaseSite):
-    """Serves a runner's application on a socket that listens already."""
+@web.middleware
+async def track_idle(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Tell the connection when it is busy; the outermost middleware."""
+    connection = request.protocol
+    if not isinstance(connection, _Connection):
+        return await handler(request)
+    connection.begin()
+    try:
+        return await handler(request)
+    finally:
+        connection.end()
 
-    def __init__(self, runner: web.AppRunner, sock: socket.socket) -> None:
+
+class _Closing(asyncio.Protocol):
+    """A connection too many while every other is at work."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.abort()
+
+
+class Site(web.BaseSite):
+    """Serves a runner's application on a socket that listens already; the longest idle connection makes room."""
+
+    def __init__(self, runner: web.AppRunner, sock: socket.socket, max_connections: int | None = None) -> None:
         super().__init__(runner)
         self._sock = sock
+        self._idle = Idle(max_connections or connection_limit())
 
     @property
     def name(self) -> str:
@@ -79,6 +129,8 @@ class Site(web.BaseSite):
         assert manager is not None
 
         def accept() -> asyncio.Protocol:
-            return _Connection(manager, loop=loop, **_OPTIONS)
+            if not self._idle.make_room(len(manager.connections)):
+                return _Closing()
+            return _Connection(manager, self._idle, loop)
 
         self._server = await loop.create_server(accept, sock=self._sock, backlog=128)

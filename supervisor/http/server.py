@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import sys
-from collections import OrderedDict
 from typing import Any, TypedDict
 
 from aiohttp import web
@@ -20,12 +18,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from preflight.wire import ErrorCode
+from preflight.wire.connections import Idle, connection_limit
 from supervisor.http.errors import RefusedError
 
 log = logging.getLogger(__name__)
-
-#: Connections kept at once, where the system allows as many descriptors.
-MAX_CONNECTIONS = 512
 
 #: Seconds from the connection to its first complete request head.
 FIRST_REQUEST_S = 10.0
@@ -59,32 +55,6 @@ _OPTIONS: _Options = {
 #: For ``web.Application(handler_args=...)``: the same limits under any runner,
 #: and a handler that is cancelled when its client leaves.
 HANDLER_ARGUMENTS: dict[str, Any] = {**_OPTIONS, "access_log": None, "handler_cancellation": True}
-
-
-class Idle:
-    """The connections that carry no request, the longest idle first."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._idle: OrderedDict[Connection, None] = OrderedDict()
-
-    def add(self, connection: Connection) -> None:
-        """Note that ``connection`` waits for a request."""
-        self._idle[connection] = None
-
-    def remove(self, connection: Connection) -> None:
-        """Note that ``connection`` is busy, or gone."""
-        self._idle.pop(connection, None)
-
-    def make_room(self, connections: int) -> bool:
-        """Close the longest idle when ``connections`` are at the limit; False when all are busy."""
-        if connections < self.limit:
-            return True
-        if not self._idle:
-            return False
-        oldest, _ = self._idle.popitem(last=False)
-        oldest.force_close()
-        return True
 
 
 class Connection(web.RequestHandler):
@@ -207,13 +177,3 @@ async def listen(
     await runner.setup()
     await _Site(runner, sock, max_connections or connection_limit()).start()
     return runner
-
-
-def connection_limit() -> int:
-    """Half of the descriptors we may have, and no more than ``MAX_CONNECTIONS``; a desktop session on macOS has 256."""
-    if sys.platform == "win32":
-        return MAX_CONNECTIONS
-    import resource
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(MAX_CONNECTIONS, soft // 2))

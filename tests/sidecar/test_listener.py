@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from sidecar.app import build
-from sidecar.listener import Site
+from sidecar.listener import Site, track_idle
 from sidecar.options import Options
 from sidecar.service import Service
 
@@ -67,3 +67,30 @@ async def test_chunks_that_are_none_harm_nothing(chunk: bytes, port: int) -> Non
     assert "code" in json.loads(body)["error"]
     status, _ = await _say(port, b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     assert status == 503
+
+
+async def test_the_longest_idle_connection_makes_room_and_a_busy_one_does_not() -> None:
+    app, answering, may_end = web.Application(middlewares=[track_idle]), asyncio.Event(), asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        answering.set()
+        await may_end.wait()
+        return web.Response(text="answered")
+
+    app.router.add_get("/", slow)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        await Site(runner, sock, max_connections=2).start()
+        async with asyncio.timeout(20):
+            busy, ask = await asyncio.open_connection(*sock.getsockname())
+            ask.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await answering.wait()
+            idle, quiet = await asyncio.open_connection(*sock.getsockname())
+            _, third = await asyncio.open_connection(*sock.getsockname())
+            assert await idle.read() == b"", "the idle one made room"
+            may_end.set()
+            assert (await busy.readline()).startswith(b"HTTP/1.1 200")
+        for writer in (ask, quiet, third):
+            writer.close()
+        await runner.cleanup()

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from supervisor.http.server import connection_limit
+from preflight.wire.connections import connection_limit
 from tests.supervisor.http.world import World, until
 
 
