@@ -54,10 +54,11 @@ def gil(_: str) -> None:
 
 
 def slow(seconds: str) -> None:
-    """Take long, and work the whole time."""
+    """Take long, working and waiting in turns, as on a machine that swaps."""
     end = time.monotonic() + float(seconds)
     while time.monotonic() < end:
-        sum(range(1000))
+        sum(range(200_000))  # some 5 ms, with the GIL
+        time.sleep(0.02)
 
 
 ACTIONS: dict[str, Callable[[str], None]] = {"crash": crash, "hang": hang, "gil": gil, "slow": slow}

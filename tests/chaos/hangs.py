@@ -26,7 +26,7 @@ SILENT_S = (watchdog.MISSES_TOLERATED + watchdog.BAD_ROUNDS) * (poller.EVERY_S +
 STUCK_S = watchdog.LEAST_BUDGET_S + (watchdog.BAD_ROUNDS + 3) * poller.EVERY_S + 3.0
 
 #: Supervisors that are busy at once: the more, the less processor each has.
-BUSY_AT_ONCE = 5
+BUSY_AT_ONCE = 10
 BUSY_S = 90.0
 
 
@@ -84,7 +84,7 @@ def _serves_anew(host: Host, old: int) -> bool:
 
 
 def busy(rounds: int, seed: int) -> Result:
-    """A call that keeps the engine busy for 90 s, five of them at once on the machine: nobody is taken for hung."""
+    """A call that keeps the engine busy for 90 s, ten of them at once on the machine: nobody is taken for hung."""
     result = Result("busy")
     failed = false_kills = 0
     times: list[float] = []
