@@ -19,6 +19,8 @@ import pytest
 
 from preflight.wire.version import VERSION
 from supervisor import programs
+from tests.conformance.__main__ import judge
+from tests.conformance.kit import Role, Target
 from tests.integration.host import Event, Host, alive, call, wait_until
 
 #: The first test may wait for the build: environment and all, about 50 s on two idle cores.
@@ -98,6 +100,11 @@ def test_it_embeds_as_the_sources_do(host: Host, model: Path) -> None:
     assert (mine["fingerprint"], mine["dim"]) == (theirs["fingerprint"], 384)
     for ours, reference in zip(mine["vectors"], theirs["vectors"], strict=True):
         assert sum(a * b for a, b in zip(ours, reference, strict=True)) == pytest.approx(1, abs=1e-5)
+
+
+def test_it_conforms(host: Host) -> None:
+    rows = judge(Target(host.url, host.token, host.events), Role.SUPERVISOR)
+    assert [row for row in rows if not row.ok] == []
 
 
 def test_every_process_is_one_of_the_bundle(host: Host, folder: Path) -> None:
