@@ -6,11 +6,13 @@ import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from preflight.wire import cpus
+from preflight.wire import ErrorCode, cpus
 from preflight.wire.environment import TOKEN
 from preflight.wire.models import DEFAULT_MODEL
 from sidecar.engines import remote
+from sidecar.failures import Failure
 from sidecar.ingest.connect import AUTO, NONE, Wanted
+from sidecar.ingest.distributed.connecting import Distribution
 from sidecar.ingest.embedders import PATIENCE_S
 from sidecar.ingest.readers import ReadOptions
 from sidecar.ingest.run import Job
@@ -50,6 +52,12 @@ def add_ingest(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``ingest``."""
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="file, or folder with everything under it")
     add_common(parser)
+    parser.add_argument(
+        "--distributed",
+        metavar="local|ADDRESS",
+        help="embed on the nodes of a Ray cluster (ray://HOST:10001, HOST:6379 or auto), or in workers of this machine",
+    )
+    parser.add_argument("--workers", type=_at_least(1), default=1, metavar="N", help="workers a node (default: 1)")
     parser.add_argument("--base", type=Path, metavar="DIR", help="name sources from here instead of absolutely")
     parser.add_argument("--replace", action="store_true", help="replace all rows of the table, in one transaction")
     parser.add_argument("--sync", action="store_true", help="remove rows of files that are gone from the sources")
@@ -101,7 +109,22 @@ def wanted_of(given: argparse.Namespace, store: StoreUrl, environ: Mapping[str, 
         apart=store.kind in {Kind.CHROMA, Kind.CHROMA_HTTP},
         remote=remote.options_of(given),
         environ=environ,
+        distribution=_distribution_of(given),
     )
+
+
+def _distribution_of(given: argparse.Namespace) -> Distribution | None:
+    """Raises ``Failure`` where two different things are said to embed."""
+    address = getattr(given, "distributed", None)
+    if address is None:
+        return None
+    if given.remote_model is not None or given.server not in {AUTO, NONE}:
+        raise Failure(
+            ErrorCode.INVALID_REQUEST,
+            "--distributed: wanted one place that embeds, found --server or --remote-model beside it.",
+            hint="Leave one of them out.",
+        )
+    return Distribution(address, given.workers, given.threads)
 
 
 def job_of(given: argparse.Namespace) -> Job:

@@ -9,21 +9,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from preflight.wire import EventType
 from preflight.wire.http import DEFAULT_HOST, DEFAULT_PORT
 from preflight.wire.models import EMBEDDED_MODEL, EMBEDDED_MODEL_ID
 from sidecar.engines.remote import RemoteOptions, find_key
 from sidecar.engines.remote import connect as connect_remote
 from sidecar.failures import Failure
 from sidecar.ingest.codes import IngestCode, IngestError
+from sidecar.ingest.distributed.connecting import Distribution, spread
 from sidecar.ingest.embedders import Busy, Embedder, LocalEmbedder, patiently
 from sidecar.ingest.http_embedder import HttpEmbedder
+from sidecar.ingest.local import Tell, load_local
 from sidecar.ingest.private import PrivateSidecar
 from sidecar.ingest.tokens import TOKENIZER_FILE, EstimatedTokens, ModelTokens
 from sidecar.models import resolve
-from sidecar.models.metadata import Prompts, read_prompts, transformer_folder
+from sidecar.models.metadata import Prompts, transformer_folder
 from sidecar.options import Options
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,6 @@ DEFAULT_SERVER = f"http://{DEFAULT_HOST}:{DEFAULT_PORT}"
 
 #: Values of ``--server`` that are no address.
 AUTO, NONE = "auto", "none"
-
-Tell = Callable[[EventType, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +53,8 @@ class Wanted:
     remote: RemoteOptions | None = None
     #: Where the key of ``remote`` is looked for.
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: Workers of a cluster embed; None: no cluster.
+    distribution: Distribution | None = None
 
 
 class Connected(NamedTuple):
@@ -67,12 +68,16 @@ class Connected(NamedTuple):
     where: str
     #: Ends the embedder and all that was started for it.
     close: Callable[[], Awaitable[None]]
+    #: Engines that work at the same time.
+    engines: int = 1
 
 
 async def connect(wanted: Wanted, tell: Tell) -> Connected:
     """Return what embeds. ``tell`` hears of downloads and loading. Raises ``IngestError``, ``Failure``."""
     if wanted.remote is not None:
         return await _elsewhere(wanted.remote, wanted)
+    if wanted.distribution is not None:
+        return await _spread(wanted.distribution, wanted, tell)
     if wanted.server != NONE:
         address = DEFAULT_SERVER if wanted.server == AUTO else wanted.server.rstrip("/")
         remote = await _ask(address, wanted)
@@ -172,17 +177,18 @@ def _folder_of(model: str) -> Path | None:
 
 
 async def _here(wanted: Wanted, tell: Tell) -> Connected:
-    from sidecar.engines.loader import load
-    from sidecar.scheduler import Scheduler
+    found = await load_local(wanted.options, tell)
+    try:
+        tokens = await asyncio.to_thread(_load_tokens, wanted.tokenizer or transformer_folder(found.folder))
+    except BaseException:
+        await found.close()
+        raise
+    return Connected(found.embedder, tokens, "model", "this process", found.close)
 
+
+async def _spread(distribution: Distribution, wanted: Wanted, tell: Tell) -> Connected:
+    """The workers resolve the model each for themselves; here only its tokenizer is used."""
     resolved = await asyncio.to_thread(resolve, wanted.options.model, report=tell)
     tokens = await asyncio.to_thread(_load_tokens, wanted.tokenizer or transformer_folder(resolved.folder))
-    engine = (await asyncio.to_thread(load, resolved, wanted.options, tell)).engine
-    scheduler = Scheduler(engine)
-
-    async def close() -> None:
-        await scheduler.close()
-        engine.close()
-
-    embedder = LocalEmbedder(engine.card, read_prompts(resolved.folder), scheduler)
-    return Connected(embedder, tokens, "model", "this process", close)
+    found = await spread(distribution, wanted.options)
+    return Connected(found.engines, tokens, "model", found.where, found.close, found.engines.size)

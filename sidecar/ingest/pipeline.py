@@ -22,10 +22,10 @@ from sidecar.ingest.report import Report
 from sidecar.stores.base import Batch, SourceState, Space, Store
 from sidecar.stores.codes import StoreError
 
-#: Requests under way: enough that the engine always has texts of like length to put together.
+#: Requests under way an engine: enough that it always has texts of like length to put together.
 _IN_FLIGHT = 4
 
-#: Groups that are read ahead, and embedded groups that wait for a slow store.
+#: Groups that are read ahead an engine, and embedded groups that wait for a slow store.
 _READ_AHEAD = 8
 _EMBEDDED_AHEAD = 32
 
@@ -55,7 +55,9 @@ class Pipeline:
         report: Report,
         *,
         replace_all: bool = False,
+        engines: int = 1,
     ) -> None:
+        """``engines``: how many of them work for ``embedder`` at the same time."""
         self._groups = groups
         self._embedder = embedder
         self._store = store
@@ -63,13 +65,14 @@ class Pipeline:
         self._space = space
         self._report = report
         self._replace_all = replace_all
+        self._engines = engines
         #: Sources of which a chunk was refused: they are not whole, so the next run tries them again.
         self._incomplete: set[str] = set()
 
     async def run(self) -> None:
         """Carry every group to the store. Raises what ended the run: ``CodedError`` or a fault of ours."""
-        read: asyncio.Queue[Group | None] = asyncio.Queue(_READ_AHEAD)
-        under_way: asyncio.Queue[tuple[Group, asyncio.Task[Outcome]] | None] = asyncio.Queue(_IN_FLIGHT)
+        read: asyncio.Queue[Group | None] = asyncio.Queue(_READ_AHEAD * self._engines)
+        under_way: asyncio.Queue[tuple[Group, asyncio.Task[Outcome]] | None] = asyncio.Queue(_IN_FLIGHT * self._engines)
         embedded: asyncio.Queue[Embedded | None] = asyncio.Queue(_EMBEDDED_AHEAD)
         try:
             async with asyncio.TaskGroup() as tasks:

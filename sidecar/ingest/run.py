@@ -126,6 +126,7 @@ async def ingest(
             space,
             report,
             replace_all=job.replace,
+            engines=connected.engines,
         )
         await pipeline.run()
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -12,7 +13,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from preflight.wire import ErrorCode
+from sidecar.failures import Failure
 from sidecar.ingest import cli
+from sidecar.ingest.arguments import add_ingest, wanted_of
+from sidecar.ingest.connect import Wanted
+from sidecar.ingest.distributed.connecting import Distribution
+from sidecar.stores import parse
 from tests.sidecar.ingest.servers import sidecar
 
 pytest.importorskip("apsw")
@@ -123,3 +130,31 @@ def test_options_are_described_and_a_key_is_none_of_them(capsys: pytest.CaptureF
         assert "--store" in text
         assert "--remote-model" in text
         assert "--remote-key" not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ((), None),
+        (("--distributed", "local"), Distribution("local", 1, None)),
+        (
+            ("--distributed", "ray://h:10001", "--workers", "2", "--threads", "3"),
+            Distribution("ray://h:10001", 2, 3),
+        ),
+    ],
+)
+def test_where_workers_are(given: tuple[str, ...], wanted: Distribution | None) -> None:
+    assert _wanted(*given).distribution == wanted
+
+
+@pytest.mark.parametrize("given", [("--server", "http://127.0.0.1:1"), ("--remote-model", "m")])
+def test_two_places_that_embed_are_refused(given: tuple[str, ...]) -> None:
+    with pytest.raises(Failure) as error:
+        _wanted("--distributed", "local", *given)
+    assert error.value.code is ErrorCode.INVALID_REQUEST
+
+
+def _wanted(*given: str) -> Wanted:
+    parser = argparse.ArgumentParser()
+    add_ingest(parser)
+    return wanted_of(parser.parse_args(["source", *given]), parse("sqlite:v.db"), {})
