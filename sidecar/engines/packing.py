@@ -26,9 +26,6 @@ _MASKED = np.float32(-1e9)
 #: Distances from which the relative bias no longer tells tokens apart, as MPNet has it.
 _MAX_DISTANCE = 128
 
-#: After so many looked-up word vectors the pages they lie in are given back; the system's cache keeps them.
-_ROWS_KEPT = 2_048
-
 Inputs = dict[str, npt.NDArray[Any]]
 
 
@@ -53,7 +50,6 @@ class Packer:
         self._weights = weights
         self._words = words
         self._hidden = weights.shape(words)[1]
-        self._looked_up = 0
         self._buckets = buckets
         self._pooling = tuple(pooling)
         self._padding_id = padding_id
@@ -77,7 +73,7 @@ class Packer:
             "collect": np.zeros(tokens, np.int32),
         }
         count = int(lengths.sum())
-        inputs["words"][:count] = self._vectors(np.concatenate(batch))
+        inputs["words"][:count] = self._weights.rows(self._words, np.concatenate(batch))
         inputs["positions"][:count] = self._positions(batch)
         inputs["collect"][:count] = np.flatnonzero(inside)
         if self._pooling:
@@ -85,14 +81,6 @@ class Packer:
         if self._distances is not None:
             inputs["buckets"] = np.ascontiguousarray(self._distances[:width, :width])
         return inputs
-
-    def _vectors(self, ids: TokenIds) -> Float32:
-        vectors = self._weights.rows(self._words, ids)
-        self._looked_up += len(ids)
-        if self._looked_up > _ROWS_KEPT:
-            self._looked_up = 0
-            self._weights.drop_pages()
-        return vectors
 
     def _positions(self, batch: Sequence[TokenIds]) -> TokenIds:
         if self._padding_id is None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,10 +49,15 @@ class Checkpoint(Mapping[str, Float32]):
         self._folder = folder
         self._maps: list[mmap.mmap] = []
         self._arrays: dict[str, tuple[str, Array]] = {}
+        #: File and first byte of each tensor.
+        self._places: dict[str, tuple[int, int]] = {}
         for path in _files(folder):
-            opened, arrays = _open(path)
+            file, opened, arrays = _open(path)
+            weakref.finalize(self, os.close, file)
             self._maps.append(opened)
             self._arrays.update(arrays)
+            base = np.frombuffer(opened, np.uint8).ctypes.data
+            self._places.update({name: (file, array.ctypes.data - base) for name, (_, array) in arrays.items()})
 
     def __getitem__(self, name: str) -> Float32:
         return _single(*self._stored(name))
@@ -64,9 +71,24 @@ class Checkpoint(Mapping[str, Float32]):
         return tuple(self._stored(name)[1].shape)
 
     def rows(self, name: str, indices: npt.NDArray[np.int32]) -> Float32:
-        """Return some rows of a matrix as new float32 numbers. Raises ``IndexError``."""
+        """Return some rows of a matrix as new float32 numbers. Raises ``IndexError``, ``OSError``.
+
+        They are read from the file where the system can: through the mapping,
+        each row would bring the 64 KB around it into this process's memory.
+        """
         kind, array = self._stored(name)
-        return _single(kind, array[indices])
+        if not len(indices) or not hasattr(os, "preadv"):
+            return _single(kind, array[indices])
+        if not 0 <= indices.min() <= indices.max() < len(array):
+            raise IndexError(f"rows {indices.min()} to {indices.max()} of {len(array)}")
+        found = np.empty((len(indices), *array.shape[1:]), array.dtype)
+        file, start = self._places[name]
+        size = array.strides[0]
+        into = found.data.cast("B")
+        for number, index in enumerate(indices.tolist()):
+            if os.preadv(file, [into[number * size : (number + 1) * size]], start + index * size) != size:
+                raise OSError(f"{name}: the file ends before row {index}")
+        return _single(kind, found)
 
     def half_parts(self, name: str) -> Iterator[Half]:
         """Yield a tensor as float16 in flat parts of a few megabytes; numbers beyond its range become infinite."""
@@ -160,7 +182,8 @@ def _files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _open(path: Path) -> tuple[mmap.mmap, dict[str, tuple[str, Array]]]:
+def _open(path: Path) -> tuple[int, mmap.mmap, dict[str, tuple[str, Array]]]:
+    """Return the open file, its mapping and the tensors in it."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -171,7 +194,8 @@ def _open(path: Path) -> tuple[mmap.mmap, dict[str, tuple[str, Array]]]:
             opened = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         data = np.frombuffer(opened, np.uint8)[8 + length :]
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        return opened, {name: (entry["dtype"], _view(data, entry)) for name, entry in entries.items()}
+        arrays = {name: (entry["dtype"], _view(data, entry)) for name, entry in entries.items()}
+        return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), opened, arrays
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise corrupt(path, "a safetensors file", error) from error
 
