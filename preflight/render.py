@@ -102,15 +102,22 @@ def _finding_lines(finding: Finding) -> list[str]:
 
 
 def _hanging(head: str, text: str, indent: int) -> list[str]:
-    """Wrap without breaking paths and commands that a person will copy."""
-    return textwrap.wrap(
+    """Wrap without breaking paths and commands that a person will copy; where one is too long, hang it less far."""
+    words = text.split()
+    first = head
+    if max(map(len, words), default=0) > _WIDTH - indent:
+        indent = min(indent, _STATUS_WIDTH)
+        if len(head) + len(words[0]) > _WIDTH:
+            first = " " * indent
+    lines = textwrap.wrap(
         text,
         _WIDTH,
-        initial_indent=head,
+        initial_indent=first,
         subsequent_indent=" " * indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return lines if first is head else [head.rstrip(), *lines]
 
 
 def _finding_dict(finding: Finding) -> dict[str, Any]:

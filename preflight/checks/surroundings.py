@@ -12,6 +12,9 @@ from preflight.wire import ErrorCode
 #: A clock may be behind that of whoever made our files by so much: time zones that were mistaken for one another.
 _CLOCK_SLACK_S = 86400.0
 
+#: Nobody uses files of ours that are so much older than the day: the clock is ahead.
+_CLOCK_AHEAD_S = 20 * 365 * 86400.0
+
 _SHORT = "Only a report looks at this."
 
 #: What makes bf16 faster than f32, as Linux names it.
@@ -19,19 +22,19 @@ _BF16 = ("amx_bf16", "avx512_bf16", "bf16")
 
 
 def clock_sane(facts: Facts) -> Verdict:
-    """The clock is not before our own files: certificates are refused by a clock that is far off."""
+    """The clock is near the day that our own files are of: certificates are refused by one that is far off."""
     around = facts.around
     if around is None:
         return skipped(_SHORT)
     behind = around.newest_file - around.clock
-    if behind <= _CLOCK_SLACK_S:
+    if -_CLOCK_AHEAD_S <= behind <= _CLOCK_SLACK_S:
         return ok("The clock is plausible.")
-    days = f"{behind / 86400:.0f} days"
+    off = f"{abs(behind) / 86400:.0f} days {'behind' if behind > 0 else 'ahead of'}"
     return warning(
         ErrorCode.NETWORK_ERROR,
-        f"The clock is {days} behind our own files; downloads fail while it is.",
-        "a clock after the day these files were made",
-        f"{days} before it",
+        f"The clock is {off} our own files; downloads fail while it is.",
+        "a clock near the day these files were made",
+        f"{off} it",
         "Set the clock of this machine.",
     )
 

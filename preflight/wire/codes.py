@@ -88,7 +88,9 @@ CODES: dict[ErrorCode, CodeInfo] = {
     _C.DEPS_INSTALL_FAILED: CodeInfo("setup", True, "The installer failed; its last lines are given."),
     _C.PORT_IN_USE: CodeInfo("supervisor", False, "Another program listens on the port."),
     _C.PORT_FORBIDDEN: CodeInfo("supervisor", False, "The system does not let us listen on the port."),
-    _C.ALREADY_RUNNING: CodeInfo("supervisor", False, "Another supervisor uses this state folder, or an environment that is to be replaced."),
+    _C.ALREADY_RUNNING: CodeInfo(
+        "supervisor", False, "Another supervisor uses this state folder, or an environment that is to be replaced."
+    ),
     _C.SIDECAR_START_FAILED: CodeInfo("supervisor", True, "The sidecar ended before it said hello."),
     _C.SIDECAR_NOT_HEALTHY: CodeInfo("supervisor", True, "The sidecar answers wrongly, or another process answers."),
     _C.STARTUP_TIMEOUT: CodeInfo("supervisor", True, "A start-up stage made no progress within its allowance."),

@@ -43,6 +43,6 @@ def healthy(profile: Profile = Profile.LEAN, **changes: Any) -> Facts:
         folders=(FolderFacts(wanted.folders[0]),),
         port=PortFacts("127.0.0.1", 8421),
         files=FilesFacts(3000),
-        around=SurroundingsFacts(2e9, 1e9, cpu=("avx2", "amx_bf16")),
+        around=SurroundingsFacts(1.8e9, 1.7e9, cpu=("avx2", "amx_bf16")),
     )
     return facts._replace(**changes)

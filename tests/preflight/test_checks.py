@@ -157,6 +157,7 @@ AROUND = SurroundingsFacts(2e9, 1e9, cpu=("avx2",))
 
 WORTH_A_WORD: list[tuple[str, dict[str, Any], str]] = [
     ("clock.sane", {"around": AROUND._replace(clock=1e8)}, "NETWORK_ERROR"),
+    ("clock.sane", {"around": AROUND._replace(clock=4e9)}, "NETWORK_ERROR"),
     ("proxy.loopback", {"around": AROUND._replace(proxy=("HTTP_PROXY",))}, "NETWORK_ERROR"),
     ("paths.local", {"around": AROUND._replace(synced=(("/home/a/Dropbox/state", "Dropbox"),))}, "PATH_NOT_WRITABLE"),
     ("deps.openmp", {"files": FilesFacts(9, openmp=("libgomp", "libiomp5"))}, "PYTHON_DEPS_INCOMPATIBLE"),

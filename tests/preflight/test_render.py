@@ -97,6 +97,14 @@ def test_text_never_breaks_a_path() -> None:
     assert path in render.to_text(report)
 
 
+def test_a_long_name_hangs_less_far() -> None:
+    name = "sentence-transformers/paraphrase-multilingual-mpnet-base-v2"
+    finding = Finding("model.cached", Status.OK, None, "", "", f"{name} is not on disk; the first start fetches it.")
+    lines = render.to_text(replace(_report(), checks=(finding,))).splitlines()
+    assert lines[-3:-1] == ["ok       model.cached", f"         {name} is not on"]
+    assert max(map(len, lines)) <= 80
+
+
 def test_an_error_names_code_and_next_step() -> None:
     lines = render.to_text(_report(python=PYTHON._replace(bits=32))).splitlines()
     start = next(index for index, line in enumerate(lines) if line.startswith("error"))
