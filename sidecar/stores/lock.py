@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -32,13 +33,13 @@ class WriterLock:
                 f"Wanted to write to {self._path.with_suffix('')}, found another ingest writing to it.",
                 hint="Wait for it to end, then run this again.",
             ) from error
-        except PermissionError as error:
-            raise StoreError(
-                StoreCode.STORE_READ_ONLY,
-                f"Wanted to write to {self._path.parent}, found: {error.strerror}.",
-                hint="Allow writing to the folder.",
-            ) from error
         except OSError as error:
+            if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+                raise StoreError(
+                    StoreCode.STORE_READ_ONLY,
+                    f"Wanted to write to {self._path.parent}, found: {error.strerror}.",
+                    hint="Allow writing to the folder.",
+                ) from error
             raise StoreError(
                 StoreCode.STORE_UNREACHABLE,
                 f"Wanted the folder {self._path.parent}, found: {error.strerror or error}.",

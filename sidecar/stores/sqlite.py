@@ -7,6 +7,7 @@ load an extension into the SQLite of the standard library.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -205,8 +206,11 @@ class SqliteStore:
 
     def _connect(self, *, create: bool) -> None:
         flags = self._apsw.SQLITE_OPEN_READWRITE | (self._apsw.SQLITE_OPEN_CREATE if create else 0)
+        name = str(self._path)
+        if not create and self._is_for_reading_alone():
+            name, flags = f"{self._path.as_uri()}?immutable=1", self._apsw.SQLITE_OPEN_READONLY
         with self._translated():
-            self._db = self._apsw.Connection(str(self._path), flags=flags)
+            self._db = self._apsw.Connection(name, flags=flags | self._apsw.SQLITE_OPEN_URI)
             self._db.set_busy_timeout(_BUSY_MS)
             self._db.enable_load_extension(True)
             self._db.load_extension(self._extension)
@@ -215,6 +219,14 @@ class SqliteStore:
                 # Readers go on while a writer writes; where the file system cannot, SQLite keeps its own mode.
                 self._run("PRAGMA journal_mode = WAL")
                 self._run("PRAGMA synchronous = NORMAL")
+
+    def _is_for_reading_alone(self) -> bool:
+        """Whether SQLite could not make its files beside ours, without which it reads no file in WAL mode.
+
+        Where a writer has them already, they do: then it reads as usual.
+        """
+        beside = self._path.with_name(self._path.name + "-wal")
+        return not os.access(self._path.parent, os.W_OK) and not beside.exists()
 
     def _create(self, space: Space) -> None:
         self._db.execute(_SCHEMA.format(t=self._table, dim=int(space.dim)))

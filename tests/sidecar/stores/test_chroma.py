@@ -190,39 +190,52 @@ def test_an_unclear_error_on_a_full_disk_is_the_disks() -> None:
     assert meaning_of(RuntimeError("compaction"), free_bytes=10**9).code is StoreCode.STORE_FAILED
 
 
+class Server:
+    """Chroma's own server, which can be killed and started again with the same data and port."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._folder = folder
+
+    def start(self) -> None:
+        program = Path(sys.executable).with_name("chroma")
+        address = ["--host", "127.0.0.1", "--port", str(self.port)]
+        self._process = subprocess.Popen(
+            [str(program), "run", "--path", str(self._folder), *address],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "ANONYMIZED_TELEMETRY": "False"},
+        )
+        deadline = time.monotonic() + 60
+        while not self._answers():
+            assert time.monotonic() < deadline
+            assert self._process.poll() is None
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """Chroma's own server; yields host and port."""
-    program = Path(sys.executable).with_name("chroma")
-    if not program.exists():
+def server(tmp_path: Path) -> Iterator[Server]:
+    if not Path(sys.executable).with_name("chroma").exists():
         pytest.skip("Chroma's command is not beside this Python")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [str(program), "run", "--path", str(tmp_path / "served"), "--host", "127.0.0.1", "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "ANONYMIZED_TELEMETRY": "False"},
-    )
-    deadline = time.monotonic() + 30
-    while not _answers(port):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.05)
-    yield f"127.0.0.1:{port}"
-    process.kill()
-    process.wait()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    made = Server(tmp_path / "served")
+    made.start()
+    yield made
+    made.kill()
 
 
 @pytest.mark.slow
-def test_a_server_of_chroma(server: str) -> None:
-    url = parse(f"chroma+http://{server}")
+def test_a_server_of_chroma(server: Server) -> None:
+    url = parse(f"chroma+http://127.0.0.1:{server.port}")
     store = _filled(url)
     store.begin(OTHER, replace=True)
     store.upsert(batch("b.txt", range(7), chunks=7, dim=OTHER.dim))
@@ -230,6 +243,29 @@ def test_a_server_of_chroma(server: str) -> None:
     store.build_index(IndexOptions(IndexKind.HNSW))
     assert store.space() == OTHER
     assert len(store.search(vectors(1, dim=OTHER.dim)[0], 3)) == 3
+    store.close()
+
+
+@pytest.mark.slow
+def test_a_server_that_restarts_costs_the_open_batch_alone(server: Server) -> None:
+    url = parse(f"chroma+http://127.0.0.1:{server.port}")
+    store = _filled(url)
+    store.begin(SPACE)
+    store.upsert(batch("b.txt", range(30), chunks=30))
+    server.kill()
+    with pytest.raises(StoreError) as error:
+        store.commit()
+    assert _code(error) in {StoreCode.STORE_UNREACHABLE, StoreCode.STORE_CONNECTION_LOST}
+    assert error.value.retryable
+    store.rollback()
+    server.start()
+    again = open_store(url)
+    assert (set(again.sources()), again.count()) == ({"a.txt"}, 20)
+    again.begin(SPACE)
+    again.upsert(batch("b.txt", range(30), chunks=30))
+    again.commit()
+    assert again.count() == 50
+    again.close()
     store.close()
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,20 +15,6 @@ from tests.sidecar.stores.samples import SPACE, batch
 
 #: No database makes it smaller.
 _TEXT = random.Random(1).randbytes(1500).hex()
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 6 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if not sys.platform.startswith("linux"):
-        pytest.skip("mounts a file system in memory")
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m,mode=777", "tmpfs", str(folder)], capture_output=True)
-    if made.returncode:
-        pytest.skip("may not mount")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def _fill(url: StoreUrl) -> None:
