@@ -23,7 +23,7 @@ _TELLS = {SUPERVISOR: "-m tests.chaos.supervised run", GUARD: "guard.py", SIDECA
 TREE = 3
 
 #: Between the planting and the kill: some die while the model loads, some while it serves.
-PAUSE_S = (0.0, 1.5)
+PAUSE_S = (0.0, 2.5)
 
 DEADLINE_S = 10.0
 DECOYS = 200
@@ -49,9 +49,9 @@ def _killed(name: str, rounds: int, seed: int, victims: Sequence[set[str]], most
     result, dice = Result(name), random.Random(seed)
     survivors, times = 0, []
     for chosen in islice(cycle(victims), rounds):
-        with Scene(program=WITH_FAULTS, has_host=True, plants=True) as scene:
+        lives_on = {HOST, SUPERVISOR} if not chosen & {HOST, SUPERVISOR} else set()
+        with Scene(_options(dice, alone=bool(lives_on)), WITH_FAULTS, has_host=True, plants=True) as scene:
             pids = planted(scene, dice)
-            lives_on = {HOST, SUPERVISOR} if not chosen & {HOST, SUPERVISOR} else set()
             before = scene.marked() - {pids[who] for who in lives_on}
             for who in sorted(chosen, reverse=True):
                 kill(pids[who])
@@ -77,7 +77,7 @@ def swept(rounds: int, seed: int) -> Result:
     with ExitStack() as stack:
         decoys = stack.enter_context(Decoys(dice))
         for _ in range(rounds):
-            with Scene(program=WITH_FAULTS, has_host=True, plants=True) as scene:
+            with Scene(_options(dice), WITH_FAULTS, has_host=True, plants=True) as scene:
                 pids = planted(scene, dice)
                 nonce = scene.nonce()
                 decoys.take_after(nonce)
@@ -101,15 +101,20 @@ def swept(rounds: int, seed: int) -> Result:
     return result
 
 
+def _options(dice: random.Random, *, alone: bool = False) -> tuple[str, ...]:
+    """Every other time with a standby, whose tree must go as well; not where what is left of one launch is counted."""
+    return ("--standby",) if not alone and dice.random() < 0.5 else ()
+
+
 def planted(scene: Scene, dice: random.Random) -> dict[str, int]:
-    """Wait for the whole tree and a random while longer; returns the pids by role."""
-    wait_until(lambda: scene.planted.exists() and len(scene.planted.read_text().split()) == TREE, 60.0)
+    """Wait for the whole tree and a random while longer; returns the pids by role, a standby's left out."""
+    wait_until(lambda: scene.planted.exists() and len(scene.planted.read_text().split()) >= TREE, 60.0)
     time.sleep(dice.uniform(*PAUSE_S))
-    return {HOST: scene.host.process.pid} | {role: _youngest(scene, part) for role, part in _TELLS.items()}
+    return {HOST: scene.host.process.pid} | {role: _oldest(scene, part) for role, part in _TELLS.items()}
 
 
-def _youngest(scene: Scene, part: str) -> int:
-    """The process whose arguments have ``part``; of the host's, which name the supervisor, the child."""
+def _oldest(scene: Scene, part: str) -> int:
+    """The first process whose arguments have ``part``; not the host, whose arguments name the supervisor as well."""
     found = sorted(pid for pid in scene.marked() if part in command_line(pid) and pid != scene.host.process.pid)
     guards = [pid for pid in found if "guard.py" in command_line(pid)]
     tree = {int(pid) for pid in scene.planted.read_text().split()}
