@@ -51,11 +51,13 @@ def _convert(options: Options, destination: Path, progress: Progress) -> None:
     from sidecar.fingerprint import default_cache_dir
     from sidecar.models import resolve
     from sidecar.prepare.preparation import convert
+    from sidecar.prepare.verify import keep_golden
 
     cache_dir = options.cache_dir or default_cache_dir()
     resolved = resolve(options.model, report=progress.report)
     began = time.monotonic()
-    convert(resolved.folder, resolved.model_id, destination, cache_dir, progress.report)
+    manifest = convert(resolved.folder, resolved.model_id, destination, cache_dir, progress.report)
+    keep_golden(resolved.folder, manifest.identity, destination, cache_dir)
     engine = openvino.load(
         destination,
         resolved.model_id,

@@ -1,8 +1,8 @@
 """Whether a prepared model gives the vectors of its reference.
 
-The reference is, in this order: golden vectors, shipped for the embedded model
-and made with sentence-transformers; sentence-transformers itself, in a process
-of its own, where it is installed; none.
+The reference is, in this order: golden vectors (``golden``), shipped for the
+embedded model and put by ``convert`` into what it makes; sentence-transformers,
+in a process of its own, where it is installed; none.
 """
 
 from __future__ import annotations
@@ -22,14 +22,12 @@ from preflight.wire import ErrorCode
 from sidecar.engines.base import Engine, Float32, Parity
 from sidecar.failures import Failure
 from sidecar.models.metadata import transformer_folder
-from sidecar.prepare import child
+from sidecar.prepare import child, golden
 from sidecar.prepare.checkpoint import has_weights
 from sidecar.prepare.preparation import Prepared
 from sidecar.prepare.probes import probe_texts, texts_digest
 
 log = logging.getLogger(__name__)
-
-GOLDEN_FILE = Path(__file__).with_name("golden.npz")
 
 #: Least cosine to the reference, by what is computed in.
 LEAST_COSINE = {"f32": 0.99999, "bf16": 0.999}
@@ -49,18 +47,18 @@ def verify(engine: Engine, prepared: Prepared, cache_dir: Path) -> Parity:
     Raises ``Failure``: MODEL_PARITY_FAILED when the vectors differ, MODEL_CORRUPT
     when they are not numbers.
     """
-    identity = prepared.identity
-    parity = _remembered(engine, identity, cache_dir)
+    memory = _memory(engine, prepared, cache_dir)
+    parity = _remembered(memory)
     if parity is None:
-        parity = _compare(engine, prepared.source, identity, cache_dir)
-        _remember(parity, engine, identity, cache_dir)
+        parity = _compare(engine, prepared.source, prepared.identity, cache_dir)
+        _remember(parity, memory)
     require_equal(parity, engine.card.precision, engine.card.model_id)
     return parity
 
 
 def is_verified(engine: Engine, prepared: Prepared, cache_dir: Path) -> bool:
     """Tell whether ``verify`` would return what it found before, without comparing anything."""
-    return _remembered(engine, prepared.identity, cache_dir) is not None
+    return _remembered(_memory(engine, prepared, cache_dir)) is not None
 
 
 def require_equal(parity: Parity, precision: str, model_id: str) -> None:
@@ -112,25 +110,35 @@ def _compare(engine: Engine, source: Path, identity: str, cache_dir: Path) -> Pa
             hint="Fetch the model again; its weights may be damaged.",
             details={"wanted": "finite numbers", "found": "others", "texts": int((~np.isfinite(rows)).any(1).sum())},
         )
-    golden = _golden(identity)
-    if golden is not None:
-        return Parity("golden", min_cosine(rows, golden), len(texts))
+    kept = _golden(source, identity)
+    if kept is not None and kept.shape == rows.shape:
+        return Parity("golden", min_cosine(rows, kept), len(texts))
     reference = _reference(source, cache_dir)
     if reference is None or reference.shape != rows.shape:
         return Parity()
     return Parity("sentence-transformers", min_cosine(rows, reference), len(texts))
 
 
-def _golden(identity: str) -> Float32 | None:
-    """Return the shipped vectors if they are of this very model and these texts."""
+def keep_golden(source: Path, identity: str, destination: Path, cache_dir: Path) -> None:
+    """Put the reference's vectors for the model in ``source`` into the prepared folder ``destination``.
+
+    What serves from there can then be compared on machines without the
+    reference. Does nothing where there is no reference here; blocks while it is computed.
+    """
+    rows = _golden(source, identity)
+    if rows is None:
+        rows = _reference(source, cache_dir)
+    if rows is None:
+        return
     try:
-        with np.load(GOLDEN_FILE) as shipped:
-            if str(shipped["identity"]) == identity and str(shipped["texts"]) == texts_digest():
-                vectors: Float32 = shipped["vectors"].astype(np.float32)
-                return vectors
-    except (OSError, ValueError, KeyError) as error:
-        log.warning("golden vectors cannot be read: %s", error)
-    return None
+        golden.write(destination / golden.NAME, identity, rows)
+    except OSError as error:
+        log.warning("the reference's vectors cannot be kept in %s: %s", destination, error)
+
+
+def _golden(source: Path, identity: str) -> Float32 | None:
+    shipped = golden.read(golden.SHIPPED, identity)
+    return golden.read(source / golden.NAME, identity) if shipped is None else shipped
 
 
 def _reference(source: Path, cache_dir: Path) -> Float32 | None:
@@ -151,23 +159,24 @@ def _reference(source: Path, cache_dir: Path) -> Float32 | None:
     return vectors
 
 
-def _path(engine: Engine, identity: str, cache_dir: Path) -> Path:
+def _memory(engine: Engine, prepared: Prepared, cache_dir: Path) -> Path:
+    """Return the file in which the result of this comparison is remembered."""
     card = engine.card
     has_reference = importlib.util.find_spec("sentence_transformers") is not None
-    parts = (_VERSION, identity, card.max_tokens, card.precision, card.engine, has_reference, texts_digest())
+    references = (has_reference, (prepared.source / golden.NAME).is_file())
+    parts = (_VERSION, prepared.identity, card.max_tokens, card.precision, card.engine, references, texts_digest())
     name = hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()[:32]
     return cache_dir / "parity" / f"{name}.json"
 
 
-def _remembered(engine: Engine, identity: str, cache_dir: Path) -> Parity | None:
+def _remembered(path: Path) -> Parity | None:
     try:
-        return Parity(**json.loads(_path(engine, identity, cache_dir).read_bytes()))
+        return Parity(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _remember(parity: Parity, engine: Engine, identity: str, cache_dir: Path) -> None:
-    path = _path(engine, identity, cache_dir)
+def _remember(parity: Parity, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{id(parity)}")

@@ -15,7 +15,8 @@ from sidecar.engines.base import Float32, Parity
 from sidecar.engines.openvino import OpenVINOEngine, load
 from sidecar.failures import Failure
 from sidecar.models import resolve
-from sidecar.prepare import child, verify
+from sidecar.prepare import child, golden, verify
+from sidecar.prepare.preparation import convert
 from sidecar.prepare.probes import probe_texts
 from tests.sidecar.prepare.bare import write_bare
 from tests.sidecar.prepare.checkpoints import reference
@@ -122,14 +123,41 @@ def test_a_damaged_memory_is_no_memory(model: Path, cache: Path, monkeypatch: py
 
 
 def test_golden_vectors_of_another_model_are_not_used() -> None:
-    assert verify._golden("0" * 64) is None
+    assert golden.read(golden.SHIPPED, "0" * 64) is None
 
 
-def test_unreadable_golden_vectors_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "golden.npz"
-    path.write_bytes(b"not an archive")
-    monkeypatch.setattr(verify, "GOLDEN_FILE", path)
-    assert verify._golden("0" * 64) is None
+@pytest.mark.parametrize("content", [b"not an archive", b"", b"PK\x03\x04"])
+def test_unreadable_golden_vectors_are_none(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / golden.NAME
+    path.write_bytes(content)
+    assert golden.read(path, "0" * 64) is None
+
+
+def test_a_converted_folder_is_compared_where_there_is_no_reference(
+    model: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = reference_of(model, cache, monkeypatch)
+    destination = tmp_path / "converted"
+    manifest = convert(model, "x/y", destination, cache, Heard())
+    monkeypatch.setattr(verify, "_reference", lambda *_: rows)
+    verify.keep_golden(model, manifest.identity, destination, cache)
+    monkeypatch.setattr(verify, "_reference", lambda *_: pytest.fail("there is none here"))
+    parity = open_(destination, tmp_path / "elsewhere").card.parity
+    assert (parity.reference, parity.texts) == ("golden", len(probe_texts()))
+    assert parity.min_cosine is not None
+    assert parity.min_cosine >= 0.99999
+
+
+def test_a_converted_folder_s_vectors_that_differ_are_a_failure(
+    model: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = tmp_path / "converted"
+    manifest = convert(model, "x/y", destination, cache, Heard())
+    rows = reference_of(model, cache, monkeypatch)
+    golden.write(destination / golden.NAME, manifest.identity, np.roll(rows, 1, axis=1))
+    with pytest.raises(Failure) as caught:
+        open_(destination, cache)
+    assert caught.value.code is ErrorCode.MODEL_PARITY_FAILED
 
 
 @pytest.mark.slow

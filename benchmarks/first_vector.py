@@ -1,0 +1,54 @@
+"""From the start of a sidecar's process to its first vector: ``python -m benchmarks.first_vector [--starts 5]``.
+
+``prepared``: the model was compared with its reference before; ``unprepared``:
+nothing is there yet. Also tells whether torch was loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.running import MODELS, Connection, memory_mb, model_folder
+from tests.sidecar.process import sidecar
+
+
+def start(model: str, prepared: Path) -> tuple[float, float, bool]:
+    """Return seconds to the first vector, highest memory in MB, and whether torch is in the process."""
+    arguments = ("--model", str(model_folder(model)), "--engine", "openvino")
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        with sidecar(Path(folder), *arguments, environ={"SIDECAR_CACHE_DIR": str(prepared)}) as process:
+            process.wait_for("warmed_up", 300)
+            Connection(process).embed(["the first vector"])
+            seconds = time.perf_counter() - began
+            libraries = Path(f"/proc/{process.process.pid}/maps").read_text("utf-8")
+            return seconds, memory_mb(process)["VmHWM"], "libtorch" in libraries
+
+
+def main() -> None:
+    """Print one line for each kind of start."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=MODELS, default="embedded")
+    parser.add_argument("--starts", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "kept"
+        start(options.model, kept)
+        fresh = [Path(folder) / str(number) for number in range(options.starts)]
+        kinds = {"prepared": [kept] * options.starts, "unprepared": fresh}
+        found = {kind: [start(options.model, cache) for cache in caches] for kind, caches in kinds.items()}
+    for kind, starts in found.items():
+        seconds = [each[0] for each in starts]
+        torch = "torch was loaded" if any(each[2] for each in starts) else "torch was not loaded"
+        print(
+            f"{kind}: first vector after {statistics.median(seconds):.2f} s, median of {len(starts)} "
+            f"({min(seconds):.2f} to {max(seconds):.2f}); peak {max(each[1] for each in starts):.0f} MB; {torch}"
+        )
+
+
+if __name__ == "__main__":
+    main()
