@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
                 command.add_argument(flag, action="store_true", help=help_)
         if name == "logs":
             command.add_argument("--tail", type=int, default=200, metavar="N", help="how many lines (default 200)")
+            command.add_argument("-f", "--follow", action="store_true", help="go on with the lines that come")
         if name == "diagnose":
             command.add_argument("-o", "--output", metavar="FILE.zip", help="where to; default: here, named by time")
         if name == "models":

@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from supervisor import client
 from supervisor.commands.printing import say
 from supervisor.config import Settings
+from supervisor.following import Follower
 from supervisor.human import HumanView
+from supervisor.logs import FILE_NAME
+
+#: How often a log is looked at while it is followed.
+_LOOK_AGAIN_S = 0.25
 
 
 def status(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -37,10 +43,24 @@ def restart(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def logs(settings: Settings, arguments: argparse.Namespace) -> int:
-    """The last lines of its log."""
-    lines = client.logs(client.find(settings.state_dir), arguments.tail)
-    say({"lines": lines}, "\n".join(lines), arguments)
-    return 0
+    """The last lines of its log; with ``--follow`` those that come as well, until it ends or Ctrl-C."""
+    running = client.find(settings.state_dir)
+    if not arguments.follow:
+        lines = client.logs(running, arguments.tail)
+        say({"lines": lines}, "\n".join(lines), arguments)
+        return 0
+    follower = Follower(settings.log_dir / FILE_NAME)
+    lines, alive = follower.start(arguments.tail), True
+    while True:
+        for line in lines:
+            sys.stdout.write(json.dumps({"line": line}) + "\n" if arguments.json else line + "\n")
+        sys.stdout.flush()
+        if not alive:
+            return 0
+        if not lines:
+            time.sleep(_LOOK_AGAIN_S)
+        alive = client.is_alive(running)  # before the look: what it wrote at its end is shown as well
+        lines = follower.more()
 
 
 def events(settings: Settings, arguments: argparse.Namespace) -> int:
