@@ -8,6 +8,7 @@ from preflight.wire import ErrorCode, Stage, State
 from preflight.wire.openapi import JSON, OPERATIONS, Operation, document, header
 from preflight.wire.schemas import ANY_OBJECT, BOOLEAN, INTEGER, NUMBER, STRING, Schema, array, nullable, obj, ref
 from preflight.wire.version import VERSION
+from supervisor.supervision import StandbyPhase
 
 _SCHEMAS: dict[str, Schema] = {
     "Status": obj(
@@ -21,7 +22,16 @@ _SCHEMAS: dict[str, Schema] = {
             "pid": INTEGER,
             "sidecar_pid": nullable(INTEGER),
             "next_retry_s": nullable(NUMBER),
-            "standby": nullable(ANY_OBJECT),
+            "standby": nullable(
+                obj(
+                    {
+                        "state": {"type": "string", "enum": [phase.value for phase in StandbyPhase]},
+                        "reason": STRING,
+                        "launch": nullable(INTEGER),
+                        "pid": nullable(INTEGER),
+                    }
+                )
+            ),
             "nonce": STRING,
             "version": STRING,
             "model": ANY_OBJECT,

@@ -53,6 +53,12 @@ def test_every_state_has_its_word(state: State, stage: Stage, status: int, word:
     assert body["supervisor"]["state"] == state.value
 
 
+def test_a_standby_is_told_where_one_is_kept() -> None:
+    assert health(VIEW, "n")[1]["supervisor"]["standby"] is None
+    standby = {"state": "ready", "reason": "", "launch": 3, "pid": 9}
+    assert health(replace(VIEW, standby=standby), "n")[1]["supervisor"]["standby"] == standby
+
+
 def test_before_any_model_is_known() -> None:
     _, body = health(replace(VIEW, model={}, state=State.STARTING), "n")
     assert (body["model"], body["dim"], body["device"]) == (None, None, None)

@@ -84,6 +84,12 @@ export interface SupervisorStatus {
   readonly pid: number;
   readonly sidecar_pid: number | null;
   readonly next_retry_s: number | null;
+  readonly standby: {
+    readonly state: "absent" | "spawning" | "starting" | "ready" | "ending";
+    readonly reason: string;
+    readonly launch: number | null;
+    readonly pid: number | null;
+  } | null;
   readonly nonce: string;
   readonly version: string;
   readonly model: Readonly<Record<string, unknown>>;
