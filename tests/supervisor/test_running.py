@@ -20,33 +20,41 @@ pytestmark = [
 
 def _start(state_dir: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "supervisor", *arguments, "--state-dir", str(state_dir)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def _rest(process: subprocess.Popen[str]) -> str:
+    """What it said until it ended, which it did well. ``communicate`` would lose what ``readline`` read ahead."""
+    with process:
+        assert process.stdout is not None
+        said = process.stdout.read()
+    assert process.returncode == 0, said
+    return said
 
 
 def test_a_log_is_followed_to_its_end(tmp_path: Path) -> None:
     with Host(tmp_path, "text:hello from the sidecar", *START) as host:
         host.ready()
         following = _start(tmp_path, "logs", "-f")
-        assert following.stdout is not None
-        first = following.stdout.readline()
-    rest, complaints = following.communicate(timeout=30)
-    assert (following.returncode, complaints) == (0, "")
-    assert (first + rest).splitlines() == (tmp_path / "log" / "supervisor.log").read_text("utf-8").splitlines()
-    assert "hello from the sidecar" in first + rest
+        said = _line(following)
+    said += _rest(following)
+    assert said.splitlines() == (tmp_path / "log" / "supervisor.log").read_text("utf-8").splitlines()
+    assert "hello from the sidecar" in said
 
 
 def test_events_are_those_that_were_kept_and_those_that_come(tmp_path: Path) -> None:
     with Host(tmp_path, *START) as host:
         host.ready()
         for_programs, for_people = _start(tmp_path, "events", "--json"), _start(tmp_path, "events")
-        assert for_programs.stdout is not None and for_people.stdout is not None
-        first = json.loads(for_programs.stdout.readline())
-        sentence = for_people.stdout.readline()
-    rest, complaints = for_programs.communicate(timeout=30)
-    assert (for_programs.returncode, complaints) == (0, "")
-    told = [first, *map(json.loads, rest.splitlines())]
+        first, sentences = _line(for_programs), _line(for_people)
+    told = [json.loads(line) for line in (first + _rest(for_programs)).splitlines()]
     assert [event["channel"] for event in told].count("supervisor:ready") == 1
     assert all({"channel", "time", "launch"} <= set(event) for event in told)
-    sentences = sentence + for_people.communicate(timeout=30)[0]
-    assert for_people.returncode == 0
+    assert told[-1]["state"] == "stopped"
+    sentences += _rest(for_people)
     assert "Ready" in sentences and "{" not in sentences
