@@ -96,6 +96,7 @@ class Checkpoint(Mapping[str, Float32]):
         flat = array.reshape(-1)
         for start in range(0, len(flat), _PART):
             yield _half(kind, flat[start : start + _PART])
+            self.drop_pages()  # all of a model goes through here, and none of it is needed again soon
 
     def drop_pages(self) -> None:
         """Give the memory of what was read back to the system, which reads it again where it is needed.
