@@ -26,6 +26,8 @@ class EngineName(StrEnum):
     AUTO = "auto"
     OPENVINO = "openvino"
     TORCH = "torch"
+    #: A model of a server elsewhere; ``Options.remote_url`` names it.
+    REMOTE = "remote"
 
 
 class Precision(StrEnum):
@@ -69,6 +71,14 @@ class Options:
     lifeline: bool = False
     #: Share of its usual batch budget that the engine may use: less after an end for want of memory.
     batch_share: float = 1.0
+    #: Server with OpenAI's API, its model, and what it is asked for; None: what is known of them.
+    remote_url: str | None = None
+    remote_model: str | None = None
+    remote_dimensions: int | None = None
+    remote_max_tokens: int | None = None
+    remote_max_items: int | None = None
+    remote_requests_per_minute: int | None = None
+    remote_tokens_per_minute: int | None = None
 
 
 class _Row(NamedTuple):
@@ -152,6 +162,13 @@ _ROWS = (
     _Row("max-texts", _between(1, 1_000_000), "most texts in a request", "N"),
     _Row("max-body-bytes", _between(1024, 1 << 31), "largest request body", "BYTES"),
     _Row("drain-timeout", _seconds, "how long running requests may finish on stop", "SECONDS"),
+    _Row("remote-url", _filled, "engine remote: server with OpenAI's API (default: OpenAI's own)", "URL"),
+    _Row("remote-model", _filled, "engine remote: its model; the key is SIDECAR_REMOTE_KEY or the keyring's", "NAME"),
+    _Row("remote-dimensions", _between(1, 1 << 20), "engine remote: numbers of a vector, where that is free", "N"),
+    _Row("remote-max-tokens", _between(1, 1 << 30), "engine remote: most tokens of a text", "N"),
+    _Row("remote-max-items", _between(1, 1 << 20), "engine remote: most texts of a request", "N"),
+    _Row("remote-requests-per-minute", _between(1, 1 << 30), "engine remote: most requests a minute", "N"),
+    _Row("remote-tokens-per-minute", _between(1, 1 << 40), "engine remote: most tokens a minute", "N"),
     _Row("log-level", _one_of("debug", "info", "warning", "error"), "least level that is logged to standard error"),
 )
 
@@ -191,6 +208,11 @@ def read(given: argparse.Namespace, environ: Mapping[str, str]) -> Options:
         elif environ.get(variable):
             values[row.field] = _value(row, environ[variable], f"environment variable {variable}")
     values.setdefault("threads", cpus.usable_cores())
+    if (values.get("engine") is EngineName.REMOTE) != ("remote_model" in values):
+        raise UsageError(
+            "--engine and --remote-model: wanted both or neither, found one: no other engine is taken for a remote "
+            "one, nor a remote one for another."
+        )
     return Options(
         **values,
         nonce=environ.get(environment.NONCE) or secrets.token_hex(16),

@@ -19,6 +19,7 @@ from sidecar.options import Options
 
 if TYPE_CHECKING:  # numpy: importing it must not delay the first answer of /health
     from sidecar.engines.base import Engine, ModelCard
+    from sidecar.engines.remote import RemoteEngine, RemoteScheduler
     from sidecar.outcomes import Embedded
     from sidecar.scheduler import Scheduler
 
@@ -34,8 +35,8 @@ _STAGES = {
 class Loaded:
     """A model that can be called."""
 
-    engine: Engine
-    scheduler: Scheduler
+    engine: Engine | RemoteEngine
+    scheduler: Scheduler | RemoteScheduler
     prompts: Prompts
     #: Every name that callers may mean it by.
     names: frozenset[str]
@@ -111,7 +112,7 @@ class Service:
         status, card = self.status, self.loaded.card if self.loaded else None
         body: dict[str, Any] = {
             "status": status,
-            "model": card.name if card else _name_of(self.options.model),
+            "model": card.name if card else _name_of(self.options.remote_model or self.options.model),
             "dim": card.dim if card else None,
             "device": card.device if card else None,
             "model_loaded": card is not None,

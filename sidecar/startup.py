@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,14 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from preflight.wire import ErrorCode, EventType, Stage
 from sidecar.failures import Failure, missing_package
-from sidecar.options import Options
+from sidecar.models.metadata import Prompts
+from sidecar.options import EngineName, Options
 from sidecar.progress import Progress
 from sidecar.service import Loaded, Service
 
 if TYPE_CHECKING:
     from sidecar.engines.loader import Chosen
     from sidecar.models import ResolvedModel
-    from sidecar.models.metadata import Prompts
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +59,9 @@ async def start(service: Service, progress: Progress) -> None:
 
 
 async def _start(service: Service, report: Callable[[EventType, Mapping[str, Any]], None], began: float) -> None:
-    resolved, prompts, chosen = await in_daemon_thread(lambda: _load(service.options, report))
-    from sidecar.scheduler import Scheduler  # numpy, which the loader has imported by now
-
-    card = chosen.engine.card
-    scheduler = Scheduler(chosen.engine, batch_share=service.options.batch_share)
+    is_remote = service.options.engine is EngineName.REMOTE
+    loaded = await (_connected(service.options) if is_remote else _loaded(service.options, report))
+    card = loaded.card
     report(
         EventType.MODEL_LOADED,
         {
@@ -77,12 +77,38 @@ async def _start(service: Service, report: Callable[[EventType, Mapping[str, Any
     service.stage = Stage.WARMUP
     warming = time.monotonic()
     try:
-        await scheduler.embed(_WARM_UP)
+        await loaded.scheduler.embed(_WARM_UP)
     except BaseException:
-        await scheduler.close()
+        await loaded.scheduler.close()
         raise
-    service.ready(Loaded(chosen.engine, scheduler, prompts, resolved.names, chosen.instead_of))
+    service.ready(loaded)
     report(EventType.WARMED_UP, {"ms": round((time.monotonic() - warming) * 1000)})
+
+
+async def _loaded(options: Options, report: Callable[[EventType, Mapping[str, Any]], None]) -> Loaded:
+    resolved, prompts, chosen = await in_daemon_thread(lambda: _load(options, report))
+    from sidecar.scheduler import Scheduler  # numpy, which the loader has imported by now
+
+    scheduler = Scheduler(chosen.engine, batch_share=options.batch_share)
+    return Loaded(chosen.engine, scheduler, prompts, resolved.names, chosen.instead_of)
+
+
+async def _connected(options: Options) -> Loaded:
+    """The model is elsewhere: nothing is loaded, nothing downloaded."""
+    await in_daemon_thread(_import_remote)
+    from sidecar.engines import remote
+
+    wanted = remote.options_of_sidecar(options)
+    key = await in_daemon_thread(lambda: remote.find_key(wanted.url, os.environ))
+    made = await remote.connect(wanted, key)
+    return Loaded(made.engine, made.scheduler, Prompts(), frozenset({wanted.model}))
+
+
+def _import_remote() -> None:
+    """In a thread: it takes a second, and ``/health`` answers meanwhile. ``connect`` tells what is missing."""
+    with contextlib.suppress(ImportError):
+        for module in ("sidecar.engines.remote", "openai"):
+            importlib.import_module(module)
 
 
 def _load(

@@ -40,6 +40,10 @@ class Settings:
     port: int
     model: str
     engine: str
+    #: What engine ``remote`` asks, and of whom; None: the sidecar's own default.
+    remote_url: str | None
+    remote_model: str | None
+    remote_dimensions: int | None
     precision: str
     #: None: the physical cores that may be used.
     threads: int | None
@@ -80,6 +84,15 @@ class Settings:
         if self.profile is not None:
             return self.profile
         return Profile.FULL if self.engine == "torch" else Profile.LEAN
+
+    @property
+    def remote(self) -> Mapping[str, object]:
+        """Options of the sidecar's for engine ``remote``; None: not given."""
+        return {
+            "remote-url": self.remote_url,
+            "remote-model": self.remote_model,
+            "remote-dimensions": self.remote_dimensions,
+        }
 
     @property
     def serves_embedded_model(self) -> bool:

@@ -140,6 +140,7 @@ class _Trial:
             offline=settings.offline,
             base=os.environ,
             frozen=OURS.is_bundled,
+            remote=settings.remote,
         )
         self._process = subprocess.Popen(
             [plan.python, *plan.arguments],

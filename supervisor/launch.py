@@ -10,6 +10,7 @@ import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from preflight.wire import EventType
@@ -52,14 +53,16 @@ def sidecar_plan(
     offline: bool,
     base: Mapping[str, str],
     frozen: bool,
+    remote: Mapping[str, object] = MappingProxyType({}),
 ) -> Plan:
     """Return the plan of the real sidecar, whose command ``program`` begins.
 
-    ``base``: our own environment; ``threads`` >= 1.
+    ``base``: our own environment; ``threads`` >= 1. ``remote``: options of a remote engine; None: not given.
     """
     environ = env.scrubbed(base, frozen=frozen)
     environ.update(env.sidecar_variables(threads, environ))
     options = {"host": "127.0.0.1", "port": "0", "model": model, "engine": engine, "precision": precision}
+    options |= {name: str(value) for name, value in remote.items() if value is not None}
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
     flags = ("--offline",) if offline else ()
     return Plan(program[0], (*program[1:], *arguments, "--threads", str(threads), *flags), environ)

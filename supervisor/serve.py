@@ -209,6 +209,7 @@ def _plan(settings: Settings, venv: Path | None) -> Plan:
         offline=settings.offline,
         base=os.environ,
         frozen=OURS.is_bundled,
+        remote=settings.remote,
     )
 
 

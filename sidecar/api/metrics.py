@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from preflight.wire.prometheus import Samples, family
 from preflight.wire.version import VERSION
 from sidecar.service import Service
+
+if TYPE_CHECKING:  # numpy
+    from sidecar.engines.remote.caller import Usage
 
 _PREFIX = "embedding_sidecar_"
 
@@ -36,6 +40,19 @@ def lines(service: Service) -> Iterator[str]:
     yield from _family("queued_texts", "gauge", "Texts that wait.", work.queued)
     yield from _family("tokens_per_second", "gauge", "Measured rate, padding included.", work.tokens_per_s or 0.0)
     yield from _family("micro_batch_age_seconds", "gauge", "Age of what runs now.", work.running_age_s or 0.0)
+    usage = getattr(service.loaded.scheduler, "usage", None)
+    if usage is not None:
+        yield from _usage(usage)
+
+
+def _usage(usage: Usage) -> Iterator[str]:
+    """What a remote engine asked of its provider."""
+    yield from _family("remote_requests_total", "counter", "Requests to the provider.", usage.requests)
+    yield from _family("remote_retries_total", "counter", "Requests that were sent again.", usage.retries)
+    yield from _family("remote_failures_total", "counter", "Requests that were given up.", usage.failures)
+    yield from _family("remote_tokens_total", "counter", "Tokens as the provider counts them.", usage.tokens)
+    if usage.cost_usd is not None:
+        yield from _family("remote_cost_usd_total", "counter", "Estimated cost, in US dollars.", usage.cost_usd)
 
 
 def _family(name: str, kind: str, text: str, samples: Samples) -> list[str]:

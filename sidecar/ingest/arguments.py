@@ -92,6 +92,12 @@ def add_search(parser: argparse.ArgumentParser) -> None:
 
 def wanted_of(given: argparse.Namespace, store: StoreUrl, environ: Mapping[str, str]) -> Wanted:
     """Return which model the options mean, and where. Raises ``Failure`` for a remote model that cannot be meant."""
+    if given.engine is EngineName.REMOTE and given.remote_model is None:
+        raise Failure(
+            ErrorCode.INVALID_REQUEST,
+            "--engine remote: wanted --remote-model beside it, found none.",
+            hint="Name the provider's model.",
+        )
     options = Options(
         model=given.model or DEFAULT_MODEL,
         engine=given.engine,

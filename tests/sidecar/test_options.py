@@ -31,7 +31,7 @@ def test_every_option_has_a_variable() -> None:
         "SIDECAR_HOST": "::1",
         "SIDECAR_PORT": "0",
         "SIDECAR_MODEL": "embedded",
-        "SIDECAR_ENGINE": "torch",
+        "SIDECAR_ENGINE": "remote",
         "SIDECAR_PRECISION": "bf16",
         "SIDECAR_DEVICE": "cuda:1",
         "SIDECAR_THREADS": "2",
@@ -45,12 +45,19 @@ def test_every_option_has_a_variable() -> None:
         "SIDECAR_TOKEN": "t",
         "SIDECAR_LIFELINE": "1",
         "SIDECAR_BATCH_SHARE": "0.5",
+        "SIDECAR_REMOTE_URL": "https://example.org/v1",
+        "SIDECAR_REMOTE_MODEL": "m",
+        "SIDECAR_REMOTE_DIMENSIONS": "256",
+        "SIDECAR_REMOTE_MAX_TOKENS": "512",
+        "SIDECAR_REMOTE_MAX_ITEMS": "8",
+        "SIDECAR_REMOTE_REQUESTS_PER_MINUTE": "60",
+        "SIDECAR_REMOTE_TOKENS_PER_MINUTE": "6000",
     }
     assert parse([], environ) == Options(
         host="::1",
         port=0,
         model="embedded",
-        engine=EngineName.TORCH,
+        engine=EngineName.REMOTE,
         precision=Precision.BF16,
         device="cuda:1",
         threads=2,
@@ -64,6 +71,13 @@ def test_every_option_has_a_variable() -> None:
         token="t",
         lifeline=True,
         batch_share=0.5,
+        remote_url="https://example.org/v1",
+        remote_model="m",
+        remote_dimensions=256,
+        remote_max_tokens=512,
+        remote_max_items=8,
+        remote_requests_per_minute=60,
+        remote_tokens_per_minute=6000,
     )
     assert len(environ) == len(dataclasses.fields(Options))
 

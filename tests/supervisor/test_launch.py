@@ -44,6 +44,25 @@ def test_options_are_on_the_line_and_secrets_are_not() -> None:
     assert environ["OMP_NUM_THREADS"] == "3"
 
 
+def test_a_remote_engine_is_told_whom_to_ask() -> None:
+    remote = {"remote-url": "https://example.org/v1", "remote-model": "m", "remote-dimensions": 256, "remote-x": None}
+    made = sidecar_plan(
+        OURS.sidecar(None),
+        model="embedded",
+        engine="remote",
+        precision="f32",
+        threads=1,
+        offline=False,
+        base={"SIDECAR_REMOTE_KEY": "the-key"},
+        frozen=False,
+        remote=remote,
+    )
+    line = " ".join(made.arguments)
+    assert "--remote-url https://example.org/v1 --remote-model m --remote-dimensions 256 " in line
+    assert "remote-x" not in line and "the-key" not in line
+    assert made.environ["SIDECAR_REMOTE_KEY"] == "the-key"
+
+
 def test_the_users_python_variables_stay_behind() -> None:
     _, environ = plan(PYTHONPATH="/evil", PYTHONHOME="/evil", LD_PRELOAD="/evil.so", HOME="/home/me")
     assert "/evil" not in " ".join(environ.values())

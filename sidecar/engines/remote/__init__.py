@@ -8,7 +8,7 @@ address: nothing here is ever chosen instead of a local engine, or the other way
 
 from __future__ import annotations
 
-from sidecar.engines.remote.options import RemoteOptions, add_arguments, find_key, options_of
+from sidecar.engines.remote.options import RemoteOptions, add_arguments, find_key, options_of, options_of_sidecar
 from sidecar.engines.remote.scheduler import Connected, RemoteEngine, RemoteScheduler, connect
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "connect",
     "find_key",
     "options_of",
+    "options_of_sidecar",
 ]

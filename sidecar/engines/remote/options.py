@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from preflight.wire import ErrorCode
 from sidecar.engines.remote.providers import OPENAI_URL, host_of, is_openai
 from sidecar.failures import Failure
+from sidecar.options import Options
 
 #: Variables that hold the key; OpenAI's own is for OpenAI alone.
 KEY_VARIABLE = "SIDECAR_REMOTE_KEY"
@@ -109,6 +110,19 @@ def options_of(given: argparse.Namespace) -> RemoteOptions | None:
         given.remote_max_items,
         given.remote_requests_per_minute,
         given.remote_tokens_per_minute,
+    )
+
+
+def options_of_sidecar(options: Options) -> RemoteOptions:
+    """Return what a sidecar's own options say of its remote model. Raises ``Failure``."""
+    return RemoteOptions(
+        options.remote_url or OPENAI_URL,
+        options.remote_model or "",
+        options.remote_dimensions,
+        options.remote_max_tokens,
+        options.remote_max_items,
+        options.remote_requests_per_minute,
+        options.remote_tokens_per_minute,
     )
 
 

@@ -119,9 +119,17 @@ class RemoteScheduler:
             self._admitted[lane] -= len(texts)
 
     def work(self) -> Work:
-        """Return what goes on. Nothing runs here that could hang."""
-        waiting = sum(self._admitted.values())
-        return Work(self._done, waiting, None, None, None, alive=not self._closed)
+        """Return what goes on here: nothing that could hang.
+
+        What waits for the provider is no queue of ours: a watchdog that counted it would restart us while
+        we wait as long as the provider asked for.
+        """
+        return Work(self._done, 0, None, None, None, alive=not self._closed)
+
+    @property
+    def waiting(self) -> int:
+        """Texts that the provider has not answered yet."""
+        return sum(self._admitted.values())
 
     async def close(self) -> None:
         """Refuse what comes and end the connections."""
