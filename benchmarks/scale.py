@@ -3,21 +3,26 @@
     python -m benchmarks.scale workers    workers over Ray against one process with as many threads
     python -m benchmarks.scale driver     what one run reads, cuts and writes when embedding costs nothing: its ceiling
 
-Each needs the extras ``sqlite`` and ``ingest``; ``workers`` needs ``distributed`` too.
+Chunks a second of wall time are told, and of processor time of all processes involved: on a machine that does other
+things as well, the second is the one to compare. Each needs the extras ``sqlite`` and ``ingest``, ``driver`` also
+``postgres`` and the package pgserver, ``workers`` also ``distributed``.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import psutil
 
 from benchmarks.texts import mixed_texts
 from preflight.wire.models import EMBEDDED_MODEL
@@ -69,9 +74,10 @@ async def workers(given: argparse.Namespace, folder: Path, sources: Path) -> Non
         await spread.embedder.all_up()
         many = await _ingest(f"sqlite:{folder}/many{round_}.db", sources, spread)
         await spread.close()
-        ratios.append(many / one)
-        print(f"one process, {cores} threads: {one:.1f} chunks/s; {given.workers} workers: {many:.1f} chunks/s")
-    print(f"workers keep {100 * statistics.median(ratios):.1f} % (median of {given.rounds})")
+        ratios.append((many.wall / one.wall, many.cpu / one.cpu))
+        print(f"one process, {cores} threads: {one}; {given.workers} workers: {many}")
+    wall, cpu = (100 * statistics.median(column) for column in zip(*ratios, strict=True))
+    print(f"workers keep {wall:.1f} % by wall time, {cpu:.1f} % by processor time (medians of {given.rounds})")
 
 
 async def driver(given: argparse.Namespace, folder: Path, sources: Path) -> None:
@@ -81,8 +87,7 @@ async def driver(given: argparse.Namespace, folder: Path, sources: Path) -> None
     with postgres_address() as server:
         for round_ in range(given.rounds):
             for url in (f"sqlite:{folder}/free{round_}.db", f"{server}&table=free_{round_}"):
-                rate = await _ingest(url, sources, free)
-                print(f"read, cut and written into {url.partition(':')[0]}: {rate:.0f} chunks/s")
+                print(f"read, cut and written into {url.partition(':')[0]}: {await _ingest(url, sources, free)}")
     await made.close()
 
 
@@ -116,14 +121,35 @@ async def _connected(threads: int, distribution: Distribution | None) -> Connect
     return await connect(wanted, lambda *_: None)
 
 
-async def _ingest(url: str, sources: Path, made: Connected) -> float:
-    """Return chunks a second."""
-    began = time.perf_counter()
+class Rate(NamedTuple):
+    """Chunks a second of wall time and of processor time."""
+
+    wall: float
+    cpu: float
+
+    def __str__(self) -> str:
+        return f"{self.wall:.1f} chunks/s, {self.cpu:.1f} a second of processor time"
+
+
+async def _ingest(url: str, sources: Path, made: Connected) -> Rate:
+    began, spent = time.perf_counter(), _cpu_s()
     job = Job((str(sources),), chunk_tokens=_CHUNK_TOKENS)
     async with opened(parse(url)) as (store, thread):
         report = await ingest(job, made, store, thread, lambda _: None)
     assert not report.codes, report.as_dict()
-    return report.chunks / (time.perf_counter() - began)
+    return Rate(report.chunks / (time.perf_counter() - began), report.chunks / (_cpu_s() - spent))
+
+
+def _cpu_s() -> float:
+    """Processor time of this process and of all below it, but for a store's server, which is not ours to count."""
+    ours = psutil.Process()
+    processes = [ours, *(child for child in ours.children(recursive=True) if child.name() != "postgres")]
+    total = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 if __name__ == "__main__":

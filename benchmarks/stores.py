@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("what", choices=["write", "recall", "ingest", "soak"])
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--chars", type=int, default=160, help="of the texts of recall: embedding is not measured")
     parser.add_argument("--texts", type=int, default=2_000, help="texts of the ingest")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=20.0)
@@ -128,7 +129,7 @@ def _statements(store: Any, space: Space, rows: list[Row], vectors: Float32, siz
 
 def recall(given: argparse.Namespace) -> None:
     """Recall@10 and time of a search, on vectors of real texts and on random ones, which are the hardest there are."""
-    texts = list(dict.fromkeys(mixed_texts(given.rows, seed=5)))
+    texts = list(dict.fromkeys(text[: given.chars] for text in mixed_texts(given.rows, seed=5)))
     asked = queries(200)
     vectors, questions = asyncio.run(_embedded(texts, asked))
     hard = _random_vectors(len(texts), vectors.shape[1])
@@ -174,14 +175,20 @@ async def _measure_ingest(given: argparse.Namespace) -> None:
         rows = [row[0] for row in _texts_of(f"{folder}/first.db")]
         print(f"{given.texts} texts in {files} files are {chunks[0]} chunks")
         for round_ in range(given.rounds):
-            began = time.perf_counter()
+            began, spent = time.perf_counter(), time.process_time()
             await connected.embedder.embed(rows, "document")
             alone = len(rows) / (time.perf_counter() - began)
-            print(f"engine alone: {alone:.1f} chunks/s")
+            alone_cpu = (time.process_time() - spent) / len(rows)
+            print(f"engine alone: {alone:.1f} chunks/s, {1000 * alone_cpu:.1f} ms of processor time a chunk")
             for url in (f"sqlite:{folder}/{round_}.db", f"{server}&table=round_{round_}"):
+                spent = time.process_time()
                 count, seconds = await _ingest(url, sources, connected)
-                kind = url.partition(":")[0]
-                print(f"  ingest into {kind}: {count / seconds:.1f} chunks/s, {100 * count / seconds / alone:.1f} %")
+                cpu = (time.process_time() - spent) / count
+                print(
+                    f"  ingest into {url.partition(':')[0]}: {count / seconds:.1f} chunks/s, "
+                    f"{100 * count / seconds / alone:.1f} % of the engine's rate; {1000 * cpu:.1f} ms of processor "
+                    f"time a chunk, {100 * alone_cpu / cpu:.1f} %"
+                )
     await connected.close()
 
 
