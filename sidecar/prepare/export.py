@@ -15,7 +15,7 @@ from typing import Any
 
 from sidecar.models.metadata import CARD_FILE, PROMPTS_FILE, transformer_folder
 from sidecar.prepare.families import UnsupportedError
-from sidecar.prepare.library import openvino
+from sidecar.prepare.library import converter, openvino
 from sidecar.prepare.manifest import FOLDER, GRAPH, Kind, Manifest
 
 #: Most tokens where the model knows no limit.
@@ -73,7 +73,6 @@ def _load(source: Path) -> Any:
 
 def _graph(model: Any) -> Any:
     import torch
-    from openvino.tools.ovc import convert_model
 
     class Rows(torch.nn.Module):  # type: ignore[misc]
         """Token ids to rows, in plain tensors."""
@@ -96,7 +95,7 @@ def _graph(model: Any) -> Any:
     shapes = {"input_ids": free, "attention_mask": free}
     with torch.no_grad():
         exported = torch.export.export(Rows().eval(), (ids, mask), dynamic_shapes=shapes, strict=False)
-    graph = convert_model(exported)
+    graph = converter().convert_model(exported)
     for node, name in zip(graph.inputs, ("input_ids", "attention_mask"), strict=True):
         node.get_tensor().set_names({name})
     return graph

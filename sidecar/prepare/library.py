@@ -1,12 +1,14 @@
-"""The OpenVINO library, imported without its model converter."""
+"""The OpenVINO library, imported without its model converter; and that without its telemetry."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
 from typing import Any
 
 _CONVERTER = "openvino.tools.ovc"
+_TELEMETRY = "openvino_telemetry"
 
 _lock = threading.Lock()
 
@@ -28,3 +30,15 @@ def openvino() -> Any:
             if absent:
                 sys.modules.pop(_CONVERTER, None)
     return openvino
+
+
+def converter() -> Any:
+    """Return the converter's module. Raises ``ImportError`` where it is not installed.
+
+    Left to itself it tells a service on the internet of each conversion, from processes that it forks while torch
+    has threads. Where the package for that cannot be imported, the converter has a stand-in that tells nobody.
+    """
+    openvino()
+    with _lock:
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+        return importlib.import_module(_CONVERTER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -63,16 +64,32 @@ def test_native(
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), np.linalg.norm(wanted, axis=1), rtol=2e-3)
 
 
+#: What was done that an export must not do: fork with torch's threads, or ask the network for anything.
+_DONE: list[str] = []
+
+
+@pytest.fixture(scope="module")
+def watched() -> None:
+    def note(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in {"os.fork", "os.forkpty", "socket.getaddrinfo", "socket.connect"}:
+            _DONE.append(f"{event} {arguments}")
+
+    sys.addaudithook(note)
+
+
+@pytest.mark.usefixtures("watched")
 @pytest.mark.parametrize("family", FAMILIES)  # one of none of these families: test_verify
 def test_exported(models: Make, open_model: Callable[[Path], OpenVINOEngine], tmp_path: Path, family: str) -> None:
     folder = models(family, "mean")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.INFO)  # torch describes each step of an export
+        _DONE.clear()
         try:
             make_exported(folder, tmp_path / "prepared", "tests/model", "0" * 64)
         finally:
             logging.disable(logging.NOTSET)
+    assert _DONE == []
     engine = open_model(tmp_path / "prepared")
     assert not engine.policy.packed
     assert min_cosine(embed_all(engine, probe_texts()), reference(folder)) >= LEAST_COSINE["f32"]
