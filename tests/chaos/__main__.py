@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", action="append", choices=list(SCENARIOS), help="leave the others out")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what a scenario started is ended on the way out
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {processor()}, load {os.getloadavg()[0]:.1f}, seed {options.seed}")
     broken = False
     for name in options.only or SCENARIOS:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import cycle, islice
 
 from supervisor.process.guard import NONCE
@@ -133,14 +135,16 @@ class Decoys:
 
     def __exit__(self, *_: object) -> None:
         for process in self._processes:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # a shell has a child
             process.wait()
 
     def take_after(self, nonce: str) -> None:
         """Have some that resemble the launch of ``nonce``; ``DECOYS`` in all, over several calls."""
         for environ, argument in islice(cycle(lookalikes(nonce)), min(10, DECOYS - len(self._processes))):
             command = ["sleep", "3600"] if not argument else ["sh", "-c", "sleep 3600; :", argument]
-            self._processes.append(subprocess.Popen(command, env={"PATH": "/usr/bin:/bin", **environ}))
+            environ = {"PATH": "/usr/bin:/bin", **environ}
+            self._processes.append(subprocess.Popen(command, env=environ, start_new_session=True))
 
     def hurt(self) -> int:
         """How many do not live any more."""
