@@ -29,8 +29,8 @@ _FLAGS = (
     "--force-prefers-reduced-motion",
 )
 
-_START_S = 15.0
-_WAIT_S = 10.0
+_START_S = 60.0
+_WAIT_S = 60.0
 
 
 def executable() -> str | None:

@@ -34,14 +34,14 @@ class Stand(Host):
 
     def instance(self) -> dict[str, Any]:
         """``instance.json``: address and token, known before the sidecar is ready."""
-        ends = time.monotonic() + 15.0
+        ends = time.monotonic() + 60.0
         while time.monotonic() < ends:
             with contextlib.suppress(OSError, ValueError):
                 record: dict[str, Any] = json.loads((self.state_dir / FILE_NAME).read_text("utf-8"))
                 if record["url"]:
                     return record
             time.sleep(0.02)
-        raise AssertionError(f"no address within 15 s; said: {self.lines}")
+        raise AssertionError(f"no address within 60 s; said: {self.lines}")
 
     def open_gate(self, name: str) -> None:
         """Let the fake go on."""

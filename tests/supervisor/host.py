@@ -75,7 +75,7 @@ class Host:
         self.process.stdin.write(data)
         self.process.stdin.flush()
 
-    def wait_for(self, condition: Callable[[Line], bool], deadline_s: float = 15.0) -> Line:
+    def wait_for(self, condition: Callable[[Line], bool], deadline_s: float = 60.0) -> Line:
         """The first line, said already or later, that fulfils ``condition``."""
         seen, ends = 0, time.monotonic() + deadline_s
         with self._news:
@@ -102,7 +102,7 @@ class Host:
     def error(self) -> Line:
         return self.wait_for(lambda line: line["channel"] == "startup:error")
 
-    def exit_status(self, deadline_s: float = 10.0) -> int:
+    def exit_status(self, deadline_s: float = 60.0) -> int:
         return self.process.wait(deadline_s)
 
     def health(self) -> dict[str, Any]:

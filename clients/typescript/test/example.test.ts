@@ -37,7 +37,7 @@ afterEach(async () => {
 async function run(manner: string, options: HostOptions = {}) {
   const electron = new FakeElectron(browser);
   const command = [process.execPath, SCRIPT, manner] as const;
-  const host = new SidecarHost({ command, stopTimeoutMs: 2_000, ...options });
+  const host = new SidecarHost({ command, stopTimeoutMs: 20_000, ...options });
   hosts.push(host);
   const { app, BrowserWindow, ipcMain } = electron;
   runApp({ app, BrowserWindow, ipcMain, host });

@@ -25,7 +25,7 @@ afterEach(async () => {
 function host(manner: string, options: HostOptions = {}, record?: string): SidecarHost {
   const script = record ? [manner, `--record=${record}`] : [manner];
   const command = [process.execPath, SCRIPT, ...script] as const;
-  const made = new SidecarHost({ command, stopTimeoutMs: 2_000, ...options });
+  const made = new SidecarHost({ command, stopTimeoutMs: 20_000, ...options });
   hosts.push(made);
   return made;
 }
