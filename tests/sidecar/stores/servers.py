@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -34,7 +36,11 @@ def postgres_server(folder: Path | None = None) -> Iterator[Any]:
 
 @contextmanager
 def postgres_address() -> Iterator[str]:
-    """As ``postgres_server``; yields the address alone."""
+    """As ``postgres_server``, for commands; yields the address alone.
+
+    The server is no child of ours: only a process that ends by itself stops it, so SIGTERM is made such an end.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with postgres_server() as server:
         yield server.get_uri()
 
