@@ -22,7 +22,7 @@ Vectors = npt.NDArray[np.float32]
 TEXTS = tuple(f"Text {n} of the crowd" + ", with a little more to say" * (n % 9) for n in range(48))
 
 #: A caller thinks for so many seconds at most: a kill shall be measured, not a queue that was there before it.
-PAUSE_S = 0.3
+PAUSE_S = 1.0
 
 #: Two batches of different shape may round differently; a wrong vector is another one altogether.
 TOLERANCE = 1e-4
