@@ -114,7 +114,7 @@ def test_every_process_is_one_of_the_bundle(host: Host, folder: Path) -> None:
 
 
 def test_the_page_comes_with_it(host: Host) -> None:
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{host.url}/", timeout=10) as answer:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{host.url}/", timeout=60) as answer:
         assert (answer.status, answer.headers.get_content_type()) == (200, "text/html")
 
 

@@ -68,7 +68,7 @@ class Sidecar:
         sent = {"Content-Type": "application/json", **(headers or {})} if data else dict(headers or {})
         request = urllib.request.Request(self.url + path, data=data, headers=sent)
         try:
-            with _OPENER.open(request, timeout=30) as response:
+            with _OPENER.open(request, timeout=100) as response:
                 return response.status, json.loads(response.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -78,7 +78,7 @@ class Sidecar:
         assert self.process.stdin is not None
         self.process.stdin.close()
 
-    def end(self, timeout_s: float = 15) -> int:
+    def end(self, timeout_s: float = 60) -> int:
         """Wait for the process to end by itself; return its status."""
         return self.process.wait(timeout_s)
 

@@ -107,7 +107,7 @@ progress.report(EventType.WARMED_UP, {{"ms": 2}})
 
 
 def _run(before: str = "", **arguments: Any) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-c", SCRIPT.format(before=before)], timeout=20, **arguments)
+    return subprocess.run([sys.executable, "-c", SCRIPT.format(before=before)], timeout=60, **arguments)
 
 
 def test_foreign_prints_cannot_reach_a_line() -> None:
