@@ -18,8 +18,8 @@ from benchmarks.texts import mixed_texts, queries
 from tests.sidecar.process import Sidecar
 
 _TEXTS_A_REQUEST = 32
-#: A person does not type faster than this.
-_PAUSE_S = 0.2
+#: Between an answer and the next query: a person reads first.
+_PAUSE_S = 0.5
 
 
 class Bulk:

@@ -25,7 +25,7 @@ _MOST_TOKENS = 8_192
 #: Numbers in the matrices of one stage: on two slow cores, 256 tokens then take 50 ms in it. Each stage has buffers of
 #: its own, 15 MB for a model of the default's size, so they are not many.
 _STAGE_NUMBERS = 14_000_000
-_FEWEST_STAGES, _MOST_STAGES = 2, 8
+_FEWEST_STAGES, _MOST_STAGES = 3, 8
 
 
 @dataclass(frozen=True, slots=True)
