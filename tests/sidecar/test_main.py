@@ -157,7 +157,9 @@ def test_a_signal_stops_it_at_any_time(number: signal.Signals, tmp_path: Path) -
     with sidecar(tmp_path, *EMBEDDED) as started:  # as early as can be
         time.sleep(0.05)
         started.process.send_signal(number)
-        assert started.end() in {0, -number}, "before our first line runs, the system decides"
+        status = started.end()
+        # Before our first line runs, the system decides; while the interpreter starts, it does.
+        assert status in {0, -number} or (status == 1 and "KeyboardInterrupt" in started.stderr)
     with sidecar(tmp_path, command=("-c", NEVER_LOADS)) as started:  # while the model loads
         started.call("/health")
         started.process.send_signal(number)
