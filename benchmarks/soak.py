@@ -110,7 +110,7 @@ def main() -> None:
         seconds = time.monotonic() - began
         print(f"{soak.answered - before} requests of {_TEXTS_A_REQUEST} texts in {seconds:.0f} s, no hang")
         print(f"wrong answers: {len(soak.wrong)} {soak.wrong[:3]}; queue empty after: {empty}")
-        process.close_stdin()
+        process.process.terminate()
         status, stderr = process.end(), process.stderr
         leaks = stderr.count("leaked") + stderr.count("resource_tracker")
         print(f"ended with {status}; leaks reported: {leaks}")
