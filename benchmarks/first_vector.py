@@ -16,17 +16,19 @@ from benchmarks.running import MODELS, Connection, memory_mb, model_folder
 from tests.sidecar.process import sidecar
 
 
-def start(model: str, prepared: Path) -> tuple[float, float, bool]:
-    """Return seconds to the first vector, highest memory in MB, and whether torch is in the process."""
+def start(model: str, prepared: Path) -> tuple[float, float, bool, float]:
+    """Return seconds to the first vector, highest memory in MB, whether torch is in the process, seconds to health."""
     arguments = ("--model", str(model_folder(model)), "--engine", "openvino")
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         with sidecar(Path(folder), *arguments, environ={"SIDECAR_CACHE_DIR": str(prepared)}) as process:
+            process.call("/health")
+            health = time.perf_counter() - began
             process.wait_for("warmed_up", 300)
             Connection(process).embed(["the first vector"])
             seconds = time.perf_counter() - began
             libraries = Path(f"/proc/{process.process.pid}/maps").read_text("utf-8")
-            return seconds, memory_mb(process)["VmHWM"], "libtorch" in libraries
+            return seconds, memory_mb(process)["VmHWM"], "libtorch" in libraries, health
 
 
 def main() -> None:
@@ -46,7 +48,8 @@ def main() -> None:
         torch = "torch was loaded" if any(each[2] for each in starts) else "torch was not loaded"
         print(
             f"{kind}: first vector after {statistics.median(seconds):.2f} s, median of {len(starts)} "
-            f"({min(seconds):.2f} to {max(seconds):.2f}); peak {max(each[1] for each in starts):.0f} MB; {torch}"
+            f"({min(seconds):.2f} to {max(seconds):.2f}); "
+            f"/health after {statistics.median(each[3] for each in starts):.2f} s; peak {max(each[1] for each in starts):.0f} MB; {torch}"
         )
 
 
