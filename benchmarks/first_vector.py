@@ -49,7 +49,8 @@ def main() -> None:
         print(
             f"{kind}: first vector after {statistics.median(seconds):.2f} s, median of {len(starts)} "
             f"({min(seconds):.2f} to {max(seconds):.2f}); "
-            f"/health after {statistics.median(each[3] for each in starts):.2f} s; peak {max(each[1] for each in starts):.0f} MB; {torch}"
+            f"/health after {statistics.median(each[3] for each in starts):.2f} s; "
+            f"peak {max(each[1] for each in starts):.0f} MB; {torch}"
         )
 
 
