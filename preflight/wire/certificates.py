@@ -1,7 +1,7 @@
 """Start servers without reading the system's certificates, which none of them needs.
 
-The HTTP library makes a TLS context for its clients when it is imported, and
-that parses every certificate the system trusts: 26 ms. What serves on this
+The HTTP library makes two TLS contexts for its clients when it is imported,
+and each parses every certificate the system trusts: 26 ms. What serves on this
 machine, and calls nothing but this machine, has no use for them.
 
 Constraint: CPython 3.8 or newer, standard library alone.
@@ -26,7 +26,9 @@ def not_loaded() -> Iterator[None]:
 
     load = ssl.SSLContext.load_default_certs
     ssl.SSLContext.load_default_certs = load_nothing  # type: ignore[method-assign]
+    ssl.SSLContext.set_default_verify_paths = load_nothing  # type: ignore[method-assign]
     try:
         yield
     finally:
         ssl.SSLContext.load_default_certs = load  # type: ignore[method-assign]
+        del ssl.SSLContext.set_default_verify_paths  # inherited from the C class

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,9 @@ log = logging.getLogger(__name__)
 Report = Callable[[EventType, Mapping[str, Any]], None]
 
 _DEVICE = "CPU"
+
+#: Compiling one graph keeps one core busy most of the time, and holds that graph's weights twice for a moment.
+_COMPILED_AT_ONCE = 2
 
 #: How often the pages of weights that were read are given back while the engine compiles.
 _DROP_EVERY_S = 0.01
@@ -162,12 +166,13 @@ _Parts = tuple[list[Any], _Packs, Tokenizer, int, Policy]
 def _open_built(prepared: Built, compiler: _Compiler) -> _Parts:
     native, plan = prepared.native, prepared.native.plan
     path = native.pipeline.encoder / TOKENIZER_FILE
-    tokenizer = Tokenizer(path, native.max_tokens, lowercase=native.pipeline.lowercase)
     known = native.weights.shape(native.prefix + WORDS)[0]
+    with _few_pages(prepared.weights), ThreadPoolExecutor(1, "tokenizer") as aside:
+        reading = aside.submit(Tokenizer, path, native.max_tokens, lowercase=native.pipeline.lowercase)
+        requests = compiler.build(lambda: native.build(prepared.weights, fused=compiler.precision == "bf16"))
+        tokenizer = reading.result()
     if tokenizer.vocabulary_size > known:
         raise corrupt(path, f"ids below {known}, for which the model has vectors", f"{tokenizer.vocabulary_size} ids")
-    with _few_pages(prepared.weights):
-        requests = compiler.build(lambda: native.build(prepared.weights, fused=compiler.precision == "bf16"))
     packer = Packer(
         native.weights,
         native.prefix + WORDS,
@@ -240,8 +245,8 @@ class _Compiler:
     def build(self, graphs: Callable[[], Sequence[Any]]) -> list[Any]:
         """Return an infer request for each graph. Raises ``Failure`` (EMBEDDER_INIT_FAILED)."""
         try:
-            compiled = [self._core.compile_model(graph, _DEVICE, self._options) for graph in graphs()]
-            return [one.create_infer_request() for one in compiled]
+            with ThreadPoolExecutor(_COMPILED_AT_ONCE, "compiler") as compilers:
+                return list(compilers.map(self._request, graphs()))
         except RuntimeError as error:
             raise Failure(
                 ErrorCode.EMBEDDER_INIT_FAILED,
@@ -249,6 +254,9 @@ class _Compiler:
                 hint="Use --engine torch with this model.",
                 details={"engine": "openvino", "wanted": "a compiled model", "found": str(error)[:500]},
             ) from error
+
+    def _request(self, graph: Any) -> Any:
+        return self._core.compile_model(graph, _DEVICE, self._options).create_infer_request()
 
     def read(self, prepared: Exported) -> Any:
         """Return a graph from disk, with rows as its one output. Raises ``Failure`` (MODEL_CONVERSION_FAILED)."""

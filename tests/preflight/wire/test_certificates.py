@@ -19,11 +19,22 @@ def test_contexts_made_inside_trust_nobody_and_still_check() -> None:
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
+def test_the_library_s_import_reads_no_certificate() -> None:
+    code = (
+        "from preflight.wire import certificates\n"
+        "with certificates.not_loaded(): from aiohttp import connector\n"
+        "contexts = connector._SSL_CONTEXT_VERIFIED, connector._SSL_CONTEXT_UNVERIFIED\n"
+        "print([context.cert_store_stats()['x509'] for context in contexts])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[0, 0]\n"
+
+
 def test_the_system_is_as_before_even_when_the_import_fails() -> None:
-    load = ssl.SSLContext.load_default_certs
+    before = ssl.SSLContext.load_default_certs, ssl.SSLContext.set_default_verify_paths
     with pytest.raises(ImportError), certificates.not_loaded():
         raise ImportError
-    assert ssl.SSLContext.load_default_certs is load
+    assert (ssl.SSLContext.load_default_certs, ssl.SSLContext.set_default_verify_paths) == before
 
 
 @pytest.mark.parametrize("module", ["sidecar.life", "supervisor.cli"])
