@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.stores import StoreCode, StoreError, StoreUrl, open_store, parse
+from tests.integration.host import wait_until
 from tests.sidecar.stores.samples import SPACE, batch, vectors
 
 
@@ -20,7 +21,9 @@ def _fill(url: StoreUrl) -> None:
 
 
 def _protect(folder: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    """Refused while a file is open for writing, and Chroma closes its own a while after it said so."""
+    command = ["mount", "-o", "remount,ro", str(folder)]
+    wait_until(lambda: subprocess.run(command, capture_output=True).returncode == 0, 60.0)
 
 
 def test_a_file_on_it_can_be_searched_alone(small: Path) -> None:
