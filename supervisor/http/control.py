@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 
 from preflight.wire import ErrorCode, State
@@ -130,7 +129,7 @@ class Control:
         try:
             async with asyncio.timeout(_SCRAPE_S):
                 return await self._proxy.scrape("/metrics")
-        except (TimeoutError, RefusedError, aiohttp.ClientError):
+        except (TimeoutError, RefusedError):
             return b""
 
 

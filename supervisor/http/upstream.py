@@ -1,27 +1,26 @@
 """Calls of one launch of the sidecar: its connections, and what can become of a call.
 
-One client session belongs to one launch and dies with it, so no connection,
-pooled or new, can carry a call to another process by accident.
+Connections belong to one launch and die with it, so none, kept or new, can
+carry a call to another process by accident.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from urllib.parse import urlsplit
 
-import aiohttp
 from aiohttp import hdrs
-from yarl import URL
 
 from preflight.wire import ErrorCode
 from preflight.wire.http import NONCE_HEADER, TIMEOUT_HEADER
 from supervisor.backend import Backend, Upstream
 from supervisor.http.body import Room
+from supervisor.http.connection import Connection, Head, Pool, UnreadableError
 from supervisor.http.dialect import Dialect
 from supervisor.http.poison import call_digest
 
@@ -29,24 +28,14 @@ from supervisor.http.poison import call_digest
 #: a crash in the middle of it still leaves the call to be made again.
 MAX_HELD_ANSWER = 32 * 1024 * 1024
 
-#: Seconds to connect. A stopped process still accepts, through the system's backlog.
-_CONNECT_S = 5.0
-
-#: Pooled connections end sooner than the sidecar would end them.
-_POOL_S = 30.0
-
-_READ_SIZE = 1024 * 1024
-
-#: Larger bodies are written in pieces; in one piece they would hold up the event loop.
-_ONE_WRITE = 256 * 1024
-
 #: Headers of the client that mean something to the sidecar.
 _FORWARDED = (hdrs.ACCEPT, hdrs.CONTENT_TYPE, "Prefer", TIMEOUT_HEADER, "X-Request-Id", "Traceparent", "Tracestate")
 
+_NONCE = NONCE_HEADER.lower()
+
 #: Headers of the sidecar that concern the connection between it and us.
 _OURS_ALONE = frozenset(
-    {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "upgrade"}
-    | {NONCE_HEADER.lower()}
+    {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "upgrade", _NONCE}
 )
 
 #: A call whose client left is blamed for a crash within so many seconds: the engine may still have had it.
@@ -110,21 +99,18 @@ class Flow:
 
     status: int
     headers: Mapping[str, str]
-    response: aiohttp.ClientResponse
-    launch: Launch
-
-    @property
-    def size(self) -> int | None:
-        """Bytes of the body, where the sidecar declared them."""
-        return self.response.content_length
+    #: Bytes of the body.
+    size: int
+    connection: Connection
+    pool: Pool
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raises ``LostError``."""
-        while True:
-            async with self.launch.life():
-                piece = await self.response.content.readany()
-            if not piece:
-                return
+        left = self.size
+        while left:
+            with _broken():
+                piece = await self.connection.read_some(left)
+            left -= len(piece)
             yield piece
 
     async def hold(self) -> Answer:
@@ -136,7 +122,7 @@ class Flow:
 
     def close(self) -> None:
         """Give the rest up."""
-        self.response.close()
+        self.pool.drop(self.connection)
 
 
 class Launch:
@@ -145,23 +131,16 @@ class Launch:
     def __init__(self, upstream: Upstream) -> None:
         self.number = upstream.launch
         self._nonce = upstream.nonce
-        self._base = upstream.url.rstrip("/")
-        self._urls: dict[str, URL] = {}
+        address = urlsplit(upstream.url)
+        assert address.hostname is not None
+        assert address.port is not None
+        self._pool = Pool(address.hostname, address.port)
+        self._about_us = f"Host: {address.netloc}\r\nAuthorization: Bearer {upstream.token}\r\n"
         self._embedding = 0
         #: How many texts-carrying calls were under way when the first was lost; None while none was.
         self._crowd: int | None = None
-        self._scopes: set[asyncio.Timeout] = set()
         self._left: deque[tuple[bytes, float]] = deque(maxlen=256)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_POOL_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
-            headers={hdrs.AUTHORIZATION: f"Bearer {upstream.token}"},
-            skip_auto_headers=(hdrs.USER_AGENT, hdrs.ACCEPT_ENCODING),
-            auto_decompress=False,
-            trust_env=False,
-            read_bufsize=_READ_SIZE,
-        )
+        self._loop = asyncio.get_running_loop()
 
     @property
     def lost_alone(self) -> bool:
@@ -170,7 +149,7 @@ class Launch:
 
     def left_behind(self) -> list[bytes]:
         """Digests of the calls whose client left shortly before now."""
-        since = asyncio.get_running_loop().time() - _LEFT_S
+        since = self._loop.time() - _LEFT_S
         return [digest for digest, left_at in self._left if left_at >= since]
 
     async def exchange(self, call: Call) -> Answer | Flow:
@@ -185,83 +164,75 @@ class Launch:
             raise
         except asyncio.CancelledError:
             if embeds:
-                self._left.append((call.digest, asyncio.get_running_loop().time()))
+                self._left.append((call.digest, self._loop.time()))
             raise
         finally:
             self._embedding -= embeds
 
-    @asynccontextmanager
-    async def life(self) -> AsyncIterator[None]:
-        """Raise ``LostError`` for whatever breaks within, and when the launch ends.
-
-        Closing a session leaves a reader of one of its answers waiting for
-        ever, so each is woken on its own.
-        """
-        try:
-            async with asyncio.timeout(None) as scope:
-                self._scopes.add(scope)
-                try:
-                    yield
-                finally:
-                    self._scopes.discard(scope)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise LostError(f"cannot connect: {error}", begun=False) from error
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise LostError(f"{type(error).__name__}: {error}".rstrip(": "), begun=True) from error
-
-    async def close(self) -> None:
+    def close(self) -> None:
         """Break every connection; calls under way raise ``LostError``."""
-        now = asyncio.get_running_loop().time()
-        for scope in self._scopes:
-            scope.reschedule(now)
-        await self._session.close()
+        self._pool.close()
 
     async def _exchange(self, call: Call) -> Answer | Flow:
-        if self._session.closed:
-            raise LostError("the launch has ended", begun=False)
-        body = None if not call.body else call.body if len(call.body) <= _ONE_WRITE else io.BytesIO(call.body)
-        url = self._url(call.path)
-        async with self.life():
-            response = await self._session.request(
-                call.method, url, headers=call.headers, data=body, allow_redirects=False
-            )
-            try:
-                self._check(response)
-                return await self._take(response, call.room)
-            except BaseException:
-                response.close()
-                raise
+        try:
+            connection = await self._pool.take()
+        except OSError as error:
+            raise LostError(f"cannot connect: {error}", begun=False) from error
+        try:
+            with _broken():
+                head = await connection.ask(self._request(call), call.body)
+                self._check(head)
+                answer = await self._take(connection, head, call.room)
+        except BaseException:
+            self._pool.drop(connection)
+            raise
+        if isinstance(answer, Answer):
+            self._pool.give_back(connection, is_last=head.is_last)
+        return answer
 
-    def _check(self, response: aiohttp.ClientResponse) -> None:
+    def _request(self, call: Call) -> bytes:
+        """Return the head of a request. Raises ``ValueError`` for a header that would be two."""
+        if any(mark in value for value in call.headers.values() for mark in "\r\n\0"):
+            raise ValueError("a header's value wanted one line, found more")
+        lines = "".join([f"{name}: {value}\r\n" for name, value in call.headers.items()])
+        size = f"Content-Length: {len(call.body)}\r\n" if call.body or call.method != "GET" else ""
+        text = f"{call.method} {call.path} HTTP/1.1\r\n{self._about_us}{lines}{size}\r\n"
+        return text.encode("utf-8", "surrogateescape")
+
+    def _check(self, head: Head) -> None:
         """Only this launch knows its nonce; another process that took its port does not."""
-        if response.headers.get(NONCE_HEADER) != self._nonce:
-            raise ForeignError(f"an answer {response.status} without this launch's nonce")
-        if response.status == 401:
+        if head.fields.get(_NONCE) != self._nonce:
+            raise ForeignError(f"an answer {head.status} without this launch's nonce")
+        if head.status == 401:
             raise ForeignError("this launch's token was refused")
 
-    async def _take(self, response: aiohttp.ClientResponse, room: Room) -> Answer | Flow:
-        headers = {name: value for name, value in response.headers.items() if name.lower() not in _OURS_ALONE}
-        size = response.content_length
-        if size is None or size > MAX_HELD_ANSWER or not room.take(size):
-            return Flow(response.status, headers, response, self)
+    async def _take(self, connection: Connection, head: Head, room: Room) -> Answer | Flow:
+        headers = {name: value for name, value in head.headers.items() if name.lower() not in _OURS_ALONE}
+        if head.size > MAX_HELD_ANSWER or not room.take(head.size):
+            return Flow(head.status, headers, head.size, connection, self._pool)
         try:
-            body = await response.read()
-            if response.status == 503 and ErrorCode.NOT_READY.value.encode() in body:
+            body = await connection.read(head.size)
+            if head.status == 503 and ErrorCode.NOT_READY.value.encode() in body:
                 raise DeclinedError
         except BaseException:
-            room.give(size)
+            room.give(head.size)
             raise
-        return Answer(response.status, headers, body)
+        return Answer(head.status, headers, body)
 
-    def _url(self, path: str) -> URL:
-        url = self._urls.get(path)
-        if url is None:
-            url = self._urls[path] = URL(self._base + path, encoded=True)
-        return url
+
+@contextmanager
+def _broken() -> Iterator[None]:
+    """Raise what breaks within as ``LostError``, and what cannot be read as ``ForeignError``."""
+    try:
+        yield
+    except (OSError, EOFError) as error:
+        raise LostError(f"{type(error).__name__}: {error}".rstrip(": "), begun=True) from error
+    except UnreadableError as error:
+        raise ForeignError(str(error)) from error
 
 
 class Launches:
-    """The launches that may still be called, one session each."""
+    """The launches that may still be called, each with its connections."""
 
     def __init__(self, backend: Backend, buried: Callable[[Launch], None]) -> None:
         """``buried`` is told of each launch that was called and has ended."""
@@ -270,7 +241,7 @@ class Launches:
         self._open: dict[int, tuple[Launch, asyncio.Task[None]]] = {}
 
     def of(self, upstream: Upstream) -> Launch:
-        """Return the launch to call through, making its session at the first call."""
+        """Return the launch to call through, made at the first call."""
         known = self._open.get(upstream.launch)
         if known is None:
             launch = Launch(upstream)
@@ -281,7 +252,7 @@ class Launches:
         """Break every connection of every launch."""
         for launch, burial in self._open.values():
             burial.cancel()
-            await launch.close()
+            launch.close()
         self._open.clear()
 
     async def _bury(self, launch: Launch) -> None:
@@ -291,7 +262,7 @@ class Launches:
             dead = await self._backend.wait_dead(launch.number, 3600.0)
         self._open.pop(launch.number, None)
         self._buried(launch)
-        await launch.close()
+        launch.close()
 
 
 def forwarded(headers: Mapping[str, str]) -> dict[str, str]:
