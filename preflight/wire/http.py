@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, Iterable, Mapping, NamedTuple
 
@@ -157,6 +158,7 @@ def _host_name(host: str) -> str:
     return (match["address"] or match["name"] or "") if match else ""
 
 
+@functools.lru_cache(maxsize=64)  # a header has one of few values, and parsing an address is slow
 def _is_loopback(host: str) -> bool:
     name = _host_name(host).lower()
     if name in {"localhost", "localhost."}:
