@@ -34,7 +34,7 @@ _PACKAGES = ("preflight", "sidecar", "supervisor")
 _READ_BY_MODULES = ("sidecar/prepare/golden.npz", "supervisor/page/static")
 
 #: What an environment made by the bundle is filled from, and what tells that the sources are a project.
-_PROJECT_FILES = ("LICENSE", "pyproject.toml", "requirements.txt")
+_PROJECT_FILES = ("LICENSE", "pyproject.toml", "requirements.txt", "requirements-remote.txt")
 
 _HIDDEN = ["orjson"]
 

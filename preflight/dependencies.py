@@ -1,6 +1,7 @@
 """What must be installed, from which range, and for which profile.
 
-``requirements.txt`` pins what we install; these ranges say what we run with.
+``requirements.txt`` pins what we install, ``requirements-EXTRA.txt`` what an
+extra brings beside that; these ranges say what we run with.
 ``tests/test_project.py`` holds both and ``pyproject.toml`` against each other.
 
 Constraint: CPython 3.8 or newer, standard library alone.
@@ -9,7 +10,7 @@ Constraint: CPython 3.8 or newer, standard library alone.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Collection, NamedTuple
 
 
 class Profile(str, Enum):
@@ -19,6 +20,13 @@ class Profile(str, Enum):
     LEAN = "lean"
     #: Lean, and sentence-transformers with torch: GPUs, any architecture, reference checks.
     FULL = "full"
+
+
+class Extra(str, Enum):
+    """Packages that one engine needs beside those of the profile; named like the engine."""
+
+    #: The client of OpenAI's API, and the system's keyring.
+    REMOTE = "remote"
 
 
 class Dependency(NamedTuple):
@@ -50,7 +58,15 @@ DEPENDENCIES = (
     Dependency("torch", ">=2.13,<2.14", "torch", Profile.FULL),
 )
 
+EXTRAS = {
+    Extra.REMOTE: (
+        Dependency("keyring", ">=25", "keyring", Profile.LEAN),
+        Dependency("openai", ">=3,<4", "openai", Profile.LEAN),
+    ),
+}
 
-def needed_for(profile: Profile) -> tuple[Dependency, ...]:
-    """Return the dependencies of ``profile``; ``full`` includes ``lean``."""
-    return tuple(d for d in DEPENDENCIES if profile is Profile.FULL or d.profile is Profile.LEAN)
+
+def needed_for(profile: Profile, extras: Collection[Extra] = ()) -> tuple[Dependency, ...]:
+    """Return the dependencies of ``profile``, where ``full`` includes ``lean``, and those of ``extras``."""
+    of_profile = (d for d in DEPENDENCIES if profile is Profile.FULL or d.profile is Profile.LEAN)
+    return (*of_profile, *(d for extra in extras for d in EXTRAS[extra]))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Mapping
 
-from preflight.dependencies import Profile
+from preflight.dependencies import Dependency, Extra, Profile, needed_for
 from preflight.wire import ErrorCode
 
 
@@ -40,7 +40,7 @@ class Wanted:
     venv: str | None = None
     #: Hash of the pins that an environment made now would get; None: not compared.
     pins: str | None = None
-    #: Whether the small embedded model is served: it needs less memory.
+    #: Whether the small embedded model is served, or none on this machine: less memory is needed.
     embedded_model: bool = False
     folders: tuple[Folder, ...] = ()
     host: str = "127.0.0.1"
@@ -54,6 +54,18 @@ class Wanted:
     setup_command: str = "python3 -m supervisor setup"
     #: Packages of the profile that need not be there.
     spared: tuple[str, ...] = ()
+    #: What is needed beside the profile.
+    extras: tuple[Extra, ...] = ()
+
+    @property
+    def needed(self) -> tuple[Dependency, ...]:
+        """The packages that must be there."""
+        return tuple(d for d in needed_for(self.profile, self.extras) if d.name not in self.spared)
+
+    @property
+    def packages(self) -> str:
+        """Profile and extras by name, as people read them."""
+        return f"the profile {self.profile.value}" + "".join(f" and the engine {e.value}" for e in self.extras)
 
 
 @dataclass(frozen=True)

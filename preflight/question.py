@@ -9,7 +9,7 @@ import dataclasses
 import json
 from typing import Any
 
-from preflight.dependencies import Profile
+from preflight.dependencies import Extra, Profile
 from preflight.model import Folder, Wanted
 
 
@@ -25,4 +25,6 @@ def from_argument(text: str) -> Wanted:
     kept = {key: value for key, value in data.items() if key in known}
     folders = tuple(Folder(**folder) for folder in kept.pop("folders", ()))
     spared = tuple(kept.pop("spared", ()))
-    return Wanted(**{**kept, "profile": Profile(kept["profile"]), "folders": folders, "spared": spared})
+    extras = tuple(Extra(name) for name in kept.pop("extras", ()))
+    profile = Profile(kept.pop("profile"))
+    return Wanted(profile=profile, folders=folders, spared=spared, extras=extras, **kept)

@@ -112,7 +112,7 @@ def make(
 
     sources = Sources(offline=settings.offline, index=settings.index_url, torch_index=settings.torch_index)
     python = interpreter.base_python(settings)
-    order = Order(venv, python, settings.wanted_profile, interpreter.requirements(), sources, wait=wait)
+    order = Order(venv, python, interpreter.contents(settings), sources, wait=wait)
     with stopping.deferred() as check:
         provision(order, tell=tell, check=check, is_complete=is_complete)
     made = Choice(choice.candidate, interpreter.probe(settings, choice.candidate))

@@ -6,18 +6,21 @@ Constraint: standard library alone, importable on a bare Python.
 from __future__ import annotations
 
 import argparse
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from preflight import folders
-from preflight.dependencies import Profile
+from preflight.dependencies import Extra, Profile
 from preflight.wire.models import EMBEDDED_MODEL
 from supervisor.faults import Faults
 from supervisor.options import OPTIONS, Option
 
 CONFIG_FILE = "config.toml"
+
+_REMOTE = Extra.REMOTE.value
 
 
 class ConfigError(ValueError):
@@ -79,11 +82,21 @@ class Settings:
     data_dir: Path
 
     @property
+    def is_remote(self) -> bool:
+        """Whether the model is elsewhere."""
+        return self.engine == _REMOTE
+
+    @property
     def wanted_profile(self) -> Profile:
         """The packages that this run needs."""
         if self.profile is not None:
             return self.profile
         return Profile.FULL if self.engine == "torch" else Profile.LEAN
+
+    @property
+    def wanted_extras(self) -> tuple[Extra, ...]:
+        """The packages that it needs beside them."""
+        return (Extra.REMOTE,) if self.is_remote else ()
 
     @property
     def remote(self) -> Mapping[str, object]:
@@ -105,14 +118,19 @@ def load(arguments: argparse.Namespace, environ: Mapping[str, str], file: Path |
 
     ``arguments`` holds the options of the command line as text, None where not
     given. Raises ``ConfigError`` for the first value that cannot be used, an
-    unknown key and an unreadable file.
+    unknown key, an unreadable file and options that do not go together.
     """
     try:
         places = folders.locate()
     except RuntimeError as error:
         raise ConfigError("HOME", "a home folder", str(error), "environment") from error
     path = file or places.config / CONFIG_FILE
-    given = {**_from_file(path), **_from_environment(environ), **_from_arguments(arguments)}
+    sources = {
+        "command line": _from_arguments(arguments),
+        "environment": _from_environment(environ),
+        str(path): _from_file(path),
+    }
+    given = ChainMap(*map(dict, sources.values()))
     values = {option.field: given.get(option.name, option.default) for option in OPTIONS}
     values["auto_restart"] = not values.pop("no_auto_restart")
     values["profile"] = Profile(values["profile"]) if values["profile"] else None
@@ -122,7 +140,42 @@ def load(arguments: argparse.Namespace, environ: Mapping[str, str], file: Path |
     settings = Settings(**values, log_dir=log_dir, data_dir=places.data)
     if settings.engine == "torch" and settings.profile is Profile.LEAN:
         raise ConfigError("--profile", "full, which the torch engine needs", "'lean'", "given with engine torch")
+    if "remote_model" in arguments:  # ``setup`` takes the engine alone
+        _check_remote(settings, sources)
     return settings
+
+
+def _check_remote(settings: Settings, sources: Mapping[str, Mapping[str, Any]]) -> None:
+    """Nothing turns from this machine to another by itself, or back: engine and options come together."""
+
+    def given(name: str) -> str | None:
+        return next((source for source, values in sources.items() if name in values), None)
+
+    if settings.is_remote and settings.remote_model is None:
+        wanted = "the name of the server's model, which engine remote needs"
+        raise ConfigError("--remote-model", wanted, "none", f"engine remote: {given('engine')}")
+    for name in settings.remote:
+        source = given(name)
+        if source is not None and not settings.is_remote:
+            raise ConfigError(f"--{name}", "engine remote beside it", f"engine {settings.engine!r}", source)
+    if settings.remote_url is not None:
+        _check_url(settings.remote_url, str(given("remote-url")))
+
+
+def _check_url(url: str, source: str) -> None:
+    """It goes to the sidecar by its command line, which is everyone's to read, so it may hold no secret."""
+    from urllib.parse import urlsplit  # most runs name no address
+
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        usable = False
+    if "@" in url:
+        wanted = "an address without user and password (the key is SIDECAR_REMOTE_KEY or the keyring's)"
+        raise ConfigError("--remote-url", wanted, "one with an @", source)
+    if not usable:
+        raise ConfigError("--remote-url", "an address such as http://localhost:8080/v1", repr(url)[:200], source)
 
 
 def _from_arguments(arguments: argparse.Namespace) -> Mapping[str, Any]:

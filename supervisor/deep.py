@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from preflight import discovery, gate
-from preflight.dependencies import needed_for
 from preflight.model import Finding, Status
 from preflight.wire import ErrorCode, EventType
 from preflight.wire import environment as env
+from supervisor import interpreter
 from supervisor.config import Settings
 from supervisor.fixing import IMPORTS_CHECK
 from supervisor.interpreter import Choice
@@ -59,7 +59,7 @@ def findings(settings: Settings, choice: Choice) -> Iterator[Finding]:
 def _imports(settings: Settings, choice: Choice) -> Finding:
     if OURS.is_bundled and choice.candidate.venv is None:
         return Finding(IMPORTS_CHECK, Status.OK, None, "", "", "The packages are parts of the bundle.")
-    modules = [dependency.module for dependency in needed_for(settings.wanted_profile)]
+    modules = [dependency.module for dependency in interpreter.contents(settings).needed]
     command = [str(choice.python), "-I", str(_SCRIPT), *modules]
     environ = env.scrubbed(os.environ, frozen=OURS.is_bundled)
     started = time.perf_counter()

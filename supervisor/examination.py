@@ -47,7 +47,7 @@ def examine(settings: Settings) -> Choice:
 
 def model_finding(settings: Settings) -> Finding:
     """Look whether the model is on disk, and all of it; nothing is fetched."""
-    if settings.engine == "remote":
+    if settings.is_remote:
         return _model(Status.SKIPPED, "A remote model needs none here.")
     if settings.serves_embedded_model:
         return _model(Status.SKIPPED, "The embedded model is one of the packages.")

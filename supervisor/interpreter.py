@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preflight.checks import ENVIRONMENT_CHECKS
-from preflight.dependencies import Profile, needed_for
+from preflight.dependencies import Extra, Profile, needed_for
 from preflight.model import Folder, PassedOver, Report, Wanted
 from preflight.probes.interpreter import venv_python
-from supervisor import bundle, marker
+from supervisor import bundle
 from supervisor.config import Settings
+from supervisor.contents import Contents
+from supervisor.contents import contents as contents_of
 from supervisor.probing import found_python, look, probe_base
 from supervisor.programs import OURS
 from supervisor.start_error import StartError
@@ -61,10 +63,9 @@ def is_complete(report: Report) -> bool:
     return not any(finding.id in ENVIRONMENT_CHECKS for finding in report.errors)
 
 
-def requirements() -> Path | None:
-    """The pins; None where the project is installed as a package, without them."""
-    path = ROOT / "requirements.txt"
-    return path if path.is_file() and (ROOT / "pyproject.toml").is_file() else None
+def contents(settings: Settings) -> Contents:
+    """What an environment that is made for ``settings`` holds."""
+    return contents_of(ROOT, settings.wanted_profile, settings.wanted_extras)
 
 
 def candidates(settings: Settings, root: Path = ROOT, *, bundled: bool = OURS.is_bundled) -> tuple[Candidate, ...]:
@@ -74,16 +75,22 @@ def candidates(settings: Settings, root: Path = ROOT, *, bundled: bool = OURS.is
     """
     if settings.venv is not None:
         return (Candidate("option", settings.venv),)
-    if bundled and settings.wanted_profile is Profile.LEAN:
+    if bundled and settings.wanted_profile is Profile.LEAN and not settings.wanted_extras:
         return (Candidate(bundle.SOURCE, None),)
+    managed = Candidate("managed", settings.data_dir / _managed_name(settings.wanted_extras))
     if bundled:
-        return (Candidate("managed", settings.data_dir / "venv"),)
+        return (managed,)
     return (
         Candidate("project", root / ".venv"),
         Candidate("sidecar", root / "sidecar" / ".venv"),
         Candidate("running", None),
-        Candidate("managed", settings.data_dir / "venv"),
+        managed,
     )
+
+
+def _managed_name(extras: Sequence[Extra]) -> str:
+    """Runs with extras have an environment of their own: neither takes away the other's, nor waits for it."""
+    return "-".join(("venv", *(extra.value for extra in extras)))
 
 
 def choose(places: Sequence[Candidate], probe: Probe) -> Choice:
@@ -129,16 +136,16 @@ class _Probing:
 
 def wanted(settings: Settings, candidate: Candidate, *, thorough: bool = False) -> Wanted:
     """What the checks must hold for a run with ``settings`` in ``candidate``; ``thorough``: for a report."""
-    profile = settings.wanted_profile
     folders = [Folder("state", str(settings.state_dir)), Folder("log", str(settings.log_dir))]
     if candidate.source in {"managed", "option"} and candidate.venv is not None:
         folders.append(Folder("environment", str(candidate.venv.parent)))
     return Wanted(
-        profile=profile,
+        profile=settings.wanted_profile,
         venv=str(candidate.venv) if candidate.venv is not None else None,
-        pins=marker.pins(profile, requirements()),
+        extras=settings.wanted_extras,
+        pins=contents(settings).hashed(),
         spared=_models_not_served(settings) if candidate.source == bundle.SOURCE else (),
-        embedded_model=settings.serves_embedded_model,
+        embedded_model=settings.serves_embedded_model or settings.is_remote,
         folders=tuple(folders),
         host=settings.host,
         port=settings.port,
@@ -163,7 +170,7 @@ def base_python(settings: Settings) -> str:
     """The interpreter to make environments with. Raises ``StartError`` when the one that was named will not do."""
     if settings.python is None:
         return found_python() or getattr(sys, "_base_executable", "") or sys.executable
-    ask = Wanted(profile=settings.wanted_profile)
+    ask = Wanted(profile=settings.wanted_profile, extras=settings.wanted_extras)
     for finding in probe_base(settings.python, ask).errors:
         if finding.id.startswith("python."):
             raise StartError.of(finding, path=str(settings.python))
@@ -191,5 +198,6 @@ def _models_not_served(settings: Settings) -> tuple[str, ...]:
 def _setup_command(settings: Settings) -> str:
     launcher = "py -m supervisor" if sys.platform == "win32" and not OURS.is_bundled else OURS.command
     chosen = f" --profile {settings.wanted_profile.value}" if settings.wanted_profile.value != "lean" else ""
+    engine = f" --engine {settings.engine}" if settings.is_remote else ""
     place = f' --venv "{settings.venv}"' if settings.venv is not None else ""
-    return f"{launcher} setup{chosen}{place}"
+    return f"{launcher} setup{chosen}{engine}{place}"

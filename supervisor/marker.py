@@ -1,4 +1,4 @@
-"""The marker that set-up leaves in an environment, and the hash of what it was filled from.
+"""The marker that set-up leaves in an environment: what it was filled with, and from.
 
 It is written when everything else is in place, so an environment without one
 was not made by us or is not finished.
@@ -6,27 +6,23 @@ was not made by us or is not finished.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
 
-from preflight.dependencies import Profile, needed_for
 from preflight.folders import MARKER
+from supervisor.contents import Contents
 
 
-def pins(profile: Profile, requirements: Path | None) -> str:
-    """Short hash of everything that decides what set-up installs for ``profile``."""
-    digest = hashlib.sha256(profile.value.encode())
-    digest.update(repr([tuple(dependency) for dependency in needed_for(profile)]).encode())
-    if requirements is not None:
-        digest.update(requirements.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def write(environment: Path, profile: Profile, hashed: str, python: str, tool: str) -> None:
+def write(environment: Path, contents: Contents, python: str, tool: str) -> None:
     """Mark ``environment`` as finished. ``tool`` is what filled it, for those who look later."""
-    content = {"profile": profile.value, "pins": hashed, "python": python, "tool": tool}
+    content = {
+        "profile": contents.profile.value,
+        "extras": [extra.value for extra in contents.extras],
+        "pins": contents.hashed(),
+        "python": python,
+        "tool": tool,
+    }
     with (environment / MARKER).open("w", encoding="utf-8") as file:
         json.dump(content, file)
         file.flush()

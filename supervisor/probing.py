@@ -124,7 +124,7 @@ def _probe_found(ask: Wanted) -> Report:
         code=ErrorCode.PYTHON_NOT_FOUND,
         wanted=gate.WANTED,
         found="no interpreter",
-        message=f"The profile {ask.profile.value} needs Python {gate.WANTED}; none was found on this machine.",
+        message=f"Python {gate.WANTED} is needed for {ask.packages}; none was found on this machine.",
         hint="Install Python, name one with --python, or use --engine openvino, which needs none.",
     )
     report = examine(ask)

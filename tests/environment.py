@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".venv"
-REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "requirements-dev.txt")
+REQUIREMENTS = tuple(ROOT / f"requirements{which}.txt" for which in ("", "-remote", "-dev"))
 
 #: Written last: an environment without it, or with another text, is not finished.
 STAMP = FOLDER / "development-environment"

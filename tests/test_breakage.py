@@ -15,7 +15,8 @@ import pytest
 
 from preflight.dependencies import Profile, needed_for
 from preflight.folders import MARKER
-from supervisor import interpreter, marker
+from supervisor import interpreter
+from supervisor.contents import contents
 from tests.bare_machine import BareMachine
 from tests.breakage import BREAKAGES, Scene, first_error
 
@@ -37,7 +38,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     own = Path(sys.prefix) / packages.relative_to(folder)
     tops = {own / row[0].split("/")[0] for row in _installed(own) if not row[0].startswith("..")}
     subprocess.run(["cp", "-as", *map(str, sorted(tops)), str(packages)], check=True)
-    hashed = marker.pins(Profile.LEAN, interpreter.requirements())
+    hashed = contents(interpreter.ROOT, Profile.LEAN).hashed()
     (folder / MARKER).write_text(json.dumps({"profile": "lean", "pins": hashed}), "utf-8")
     return folder
 

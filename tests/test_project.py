@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from preflight import gate
-from preflight.dependencies import DEPENDENCIES, Profile
+from preflight.dependencies import DEPENDENCIES, EXTRAS, Profile
 from preflight.wire import CODES, ErrorCode
 
 ROOT = Path(__file__).parents[1]
@@ -32,13 +32,19 @@ def test_ranges_are_the_same_in_both_places() -> None:
     table = {(d.name, d.profile): str(Requirement(d.name + d.specifier).specifier) for d in DEPENDENCIES if not d.alone}
     assert {name: s for (name, profile), s in table.items() if profile is Profile.LEAN} == declared
     assert {name: s for (name, profile), s in table.items() if profile is Profile.FULL} == full
+    for extra, dependencies in EXTRAS.items():
+        of_extra = {r.name: str(r.specifier) for r in map(Requirement, PROJECT["optional-dependencies"][extra.value])}
+        assert {d.name: str(Requirement(d.name + d.specifier).specifier) for d in dependencies} == of_extra
 
 
 def test_every_pin_is_exact_and_within_its_range() -> None:
-    pins = {canonicalize_name(r.name): r for r in _pins("requirements.txt") if not r.marker or r.marker.evaluate()}
-    for pin in [*pins.values(), *_pins("requirements-dev.txt")]:
+    extras = [pin for extra in EXTRAS for pin in _pins(f"requirements-{extra.value}.txt")]
+    ours = [pin for pin in [*_pins("requirements.txt"), *extras] if not pin.marker or pin.marker.evaluate()]
+    pins = {canonicalize_name(pin.name): pin for pin in ours}
+    assert len(pins) == len(ours), "a package is pinned twice"
+    for pin in [*ours, *_pins("requirements-dev.txt")]:
         assert re.fullmatch(r"==[^*,]+", str(pin.specifier)), f"{pin} is not an exact pin"
-    for dependency in DEPENDENCIES:
+    for dependency in (*DEPENDENCIES, *(d for of_extra in EXTRAS.values() for d in of_extra)):
         version = str(pins[canonicalize_name(dependency.name)].specifier).removeprefix("==")
         assert Requirement(dependency.name + dependency.specifier).specifier.contains(version)
 

@@ -6,7 +6,6 @@ Constraint: CPython 3.8 or newer, standard library alone; no I/O.
 from __future__ import annotations
 
 from preflight.checks.verdict import Verdict, error, ok, skipped, warning
-from preflight.dependencies import needed_for
 from preflight.facts import Facts, VenvFacts
 from preflight.model import Status
 from preflight.specifiers import contains
@@ -59,7 +58,7 @@ def venv_pins(facts: Facts) -> Verdict:
         return ok("Filled from the present list of packages.", wanted, venv.pins)
     return Verdict(
         Status.WARNING,
-        "The environment was filled from an older list of packages; it still works.",
+        "The environment was filled from another list of packages than set-up has now; it still works.",
         wanted,
         venv.pins,
         ErrorCode.PYTHON_DEPS_INCOMPATIBLE,
@@ -73,7 +72,7 @@ def deps_present(facts: Facts) -> Verdict:
     if facts.packages is None:
         return skipped("Only the environment's own Python can tell.")
     names = missing(facts)
-    wanted = f"{len(facts.packages)} packages of the profile {facts.wanted.profile.value}"
+    wanted = f"{len(facts.packages)} packages of {facts.wanted.packages}"
     if not names:
         return ok(f"All {wanted} are installed.", wanted, wanted)
     found = f"missing: {', '.join(names)}"
@@ -87,7 +86,7 @@ def deps_present(facts: Facts) -> Verdict:
 def deps_range(facts: Facts) -> Verdict:
     """Every installed package is within the range we run with."""
     installed = {p.name: p.version for p in facts.packages or () if p.version is not None}
-    ranges = {d.name: d.specifier for d in needed_for(facts.wanted.profile) if d.name in installed}
+    ranges = {d.name: d.specifier for d in facts.wanted.needed if d.name in installed}
     if not ranges:
         return skipped("Nothing is installed.")
     off = {name: version for name, version in installed.items() if not _is_within(ranges[name], version)}

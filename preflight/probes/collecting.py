@@ -51,8 +51,8 @@ def _written_to(wanted: Wanted) -> str:
 def _packages(wanted: Wanted, venv: VenvFacts | None) -> tuple[PackageFacts, ...] | None:
     """Those of the environment, which only its own interpreter sees; one not made yet has none."""
     if venv is None or interpreter.is_inside(venv.path):
-        return packages.installed(wanted.profile, wanted.spared)
-    return None if venv.exists else packages.none_of(wanted.profile)
+        return packages.installed(wanted.needed)
+    return None if venv.exists else packages.none_of(wanted.needed)
 
 
 def platform() -> Mapping[str, str]:

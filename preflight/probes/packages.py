@@ -11,7 +11,7 @@ import sysconfig
 from pathlib import Path
 from typing import Collection, Iterator, Mapping
 
-from preflight.dependencies import Profile, needed_for
+from preflight.dependencies import Dependency
 from preflight.facts import FilesFacts, PackageFacts
 
 _SEPARATORS = re.compile(r"[-_.]+")
@@ -21,16 +21,15 @@ _VERSION = re.compile(r"^Version:[ \t]*(\S+)", re.MULTILINE | re.IGNORECASE)
 _OPENMP = re.compile(r"(?:^|/)(lib(?:gomp|iomp5|omp))(?:-[0-9a-f]+)?\.(?:so|dylib|dll)")
 
 
-def installed(profile: Profile, spared: Collection[str] = ()) -> tuple[PackageFacts, ...]:
-    """Look for every package of ``profile`` but those ``spared``; none of them is imported."""
-    needed = (dependency for dependency in needed_for(profile) if dependency.name not in spared)
+def installed(needed: Collection[Dependency]) -> tuple[PackageFacts, ...]:
+    """Look for every package that is ``needed``; none of them is imported."""
     folders = _metadata_folders(sys.path)
     return tuple(PackageFacts(d.name, _version(folders.get(d.name)), _is_importable(d.module)) for d in needed)
 
 
-def none_of(profile: Profile) -> tuple[PackageFacts, ...]:
+def none_of(needed: Collection[Dependency]) -> tuple[PackageFacts, ...]:
     """What an environment that does not exist holds."""
-    return tuple(PackageFacts(d.name, None, False) for d in needed_for(profile))
+    return tuple(PackageFacts(d.name, None, False) for d in needed)
 
 
 def _metadata_folders(search: Collection[str]) -> Mapping[str, Path]:

@@ -28,10 +28,10 @@ def setup(settings: Settings, arguments: argparse.Namespace) -> int:
     else:
         bootstrap.refuse_hopeless(choice.report)
         choice = make(settings, choice, sys.stdout, anew=True, wait=arguments.wait)
-    profile = settings.wanted_profile.value
     done = "Nothing to do" if current else f"Done in {time.perf_counter() - started:.0f} s"
+    packages = interpreter.wanted(settings, place).packages
     where = place.venv or OURS.executable
-    sys.stdout.write(f"{done}: {where} holds the profile {profile} (Python {choice.report.python.version}).\n")
+    sys.stdout.write(f"{done}: {where} holds {packages} (Python {choice.report.python.version}).\n")
     return 0
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from preflight.dependencies import Profile, needed_for
+from preflight.dependencies import Extra, Profile
 from preflight.wire import environment
+from supervisor.contents import Contents
 
 #: Of the installers' variables those that would put packages elsewhere, or install others than we ask for.
 _BENT = re.compile(
@@ -51,20 +52,28 @@ class Step:
     expected: int
 
 
-def steps(profile: Profile, requirements: Path | None) -> tuple[Step, ...]:
-    """Return the installations that fill an environment for ``profile``, in order.
+#: About how many packages come with each.
+_COUNTS = {Profile.LEAN: 30, Profile.FULL: 55, Extra.REMOTE: 20}
 
-    ``requirements``: the pins; without them each package is the newest within
-    its range, and torch, whose build the pins choose, must be there already.
+
+def steps(contents: Contents) -> tuple[Step, ...]:
+    """Return the installations that fill an environment with ``contents``, in order.
+
+    Without pins each package is the newest within its range, and torch, whose
+    build the pins choose, must be there already.
     """
-    if profile is Profile.FULL and requirements is not None:
-        return (Step(("--requirement", str(requirements)), 55),)
-    pins = ("--constraint", str(requirements)) if requirements is not None else ()
-    wanted = [d for d in needed_for(profile) if d.name != "torch"]
+    count = sum(_COUNTS[part] for part in (contents.profile, *contents.extras))
+    if contents.profile is Profile.FULL and contents.pins:
+        return (Step(_each("--requirement", contents.pins), count),)
+    pins = _each("--constraint", contents.pins)
+    wanted = [d for d in contents.needed if d.name != "torch"]
     together = tuple(d.name + d.specifier for d in wanted if not d.alone)
     alone = tuple(d.name + d.specifier for d in wanted if d.alone)
-    count = 55 if profile is Profile.FULL else 30
     return (Step((*pins, *together), count), Step((*pins, "--no-deps", *alone), len(alone)))
+
+
+def _each(option: str, files: Iterable[Path]) -> tuple[str, ...]:
+    return tuple(part for file in files for part in (option, str(file)))
 
 
 def pip(python: str, arguments: Iterable[str], sources: Sources, *, reports_bytes: bool = False) -> list[str]:
@@ -94,10 +103,10 @@ def uv(program: str, python: str, arguments: Iterable[str], sources: Sources) ->
     return [*command, *arguments]
 
 
-def torch_by_uv(program: str, python: str, requirements: Path | None) -> list[str]:
+def torch_by_uv(program: str, python: str, contents: Contents) -> list[str]:
     """The command that has uv install torch's CPU build: it knows where its builds are kept."""
-    torch = next(d.name + d.specifier for d in needed_for(Profile.FULL) if d.name == "torch")
-    pins = ["--constraint", str(requirements)] if requirements is not None else []
+    torch = next(d.name + d.specifier for d in contents.needed if d.name == "torch")
+    pins = _each("--constraint", contents.pins)
     command = [program, "pip", "install", "--python", python, "--only-binary=:all:"]
     return [*command, "--no-deps", "--torch-backend=cpu", *pins, torch]
 

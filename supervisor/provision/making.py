@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from preflight.dependencies import Profile, needed_for
+from preflight.dependencies import Profile
 from preflight.probes.interpreter import venv_python
 from preflight.wire import ErrorCode
+from supervisor.contents import Contents
 from supervisor.programs import OURS
 from supervisor.provision import commands, failures
 from supervisor.provision.command import Outcome, run
@@ -69,23 +70,23 @@ class Making:
         self._pip_reports_bytes = _is_at_least(version, _RAW_SINCE)
         self._tell(_CREATED, "Made a virtual environment")
 
-    def fill(self, profile: Profile, requirements: Path | None) -> str:
-        """Install everything for ``profile``; returns the installer's name. Raises ``StartError``."""
+    def fill(self, contents: Contents) -> str:
+        """Install ``contents``; returns the installer's name. Raises ``StartError``."""
         self._get_uv()
-        steps = commands.steps(profile, requirements)
-        if profile is Profile.FULL and requirements is None:
-            self._install_torch(None)  # no pins choose its build
+        steps = commands.steps(contents)
+        if contents.profile is Profile.FULL and not contents.pins:
+            self._install_torch(contents)  # no pins choose its build
         failed = self._try_installers(steps)
-        if failed and failures.lacks_torch(failed.lines) and self._install_torch(requirements):
+        if failed and failures.lacks_torch(failed.lines) and self._install_torch(contents):
             failed = self._try_installers(steps)
         if failed:
             explain = failures.not_cached if self._sources.offline else failures.understand
             raise explain(failed.lines, failed.status, self._tool)
         return self._tool
 
-    def import_all(self, profile: Profile) -> None:
+    def import_all(self, contents: Contents) -> None:
         """Import every module once, which also keeps its compiled form. Raises ``StartError``."""
-        modules = [dependency.module for dependency in needed_for(profile)]
+        modules = [dependency.module for dependency in contents.needed]
         imported: list[str] = []
 
         def on_line(line: str) -> None:
@@ -172,13 +173,13 @@ class Making:
         self._uv_environ = commands.uv_environment(self._environ, "\n".join(config.lines))
         self._tell(_GOT_UV, "Looking for packages")
 
-    def _install_torch(self, requirements: Path | None) -> bool:
+    def _install_torch(self, contents: Contents) -> bool:
         """Have uv install torch's CPU build alone; False when there is no uv, or it does not find it either."""
         found = self._uv or _uv_of_this_machine() or shutil.which("uv", path=str(self._scratch / "uv" / "bin"))
         if found is None or self._sources.offline:
             return False
         self._tell(_GOT_UV, "Looking for the CPU build of torch")
-        return self._run(commands.torch_by_uv(found, self._python, requirements), self._uv_environ).status == 0
+        return self._run(commands.torch_by_uv(found, self._python, contents), self._uv_environ).status == 0
 
     def _run(
         self,

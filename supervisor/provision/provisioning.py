@@ -16,9 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from preflight.dependencies import Profile
 from preflight.probes.interpreter import venv_python
 from supervisor import marker, use
+from supervisor.contents import Contents
 from supervisor.provision import place
 from supervisor.provision.commands import Sources
 from supervisor.provision.making import Making
@@ -38,9 +38,7 @@ class Order:
     target: Path
     #: The interpreter it is made from.
     python: str
-    profile: Profile
-    #: The pins, where the project has them beside its packages.
-    requirements: Path | None
+    contents: Contents
     sources: Sources
     #: Wait while someone uses the environment that is there, instead of refusing.
     wait: bool = False
@@ -104,11 +102,10 @@ def _make(order: Order, tell: Tell, check: Callable[[], None]) -> None:
     making = Making(place.stage_of(order.target), order.python, order.sources, tell, check)
     try:
         making.create()
-        tool = making.fill(order.profile, order.requirements)
-        making.import_all(order.profile)
+        tool = making.fill(order.contents)
+        making.import_all(order.contents)
         making.tidy()
-        hashed = marker.pins(order.profile, order.requirements)
-        marker.write(place.stage_of(order.target), order.profile, hashed, order.python, tool)
+        marker.write(place.stage_of(order.target), order.contents, order.python, tool)
         check()
         place.put_in_place(order.target)
     except BaseException:

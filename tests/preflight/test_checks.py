@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preflight.checks import CHECKS, ENVIRONMENT_CHECKS, judge, missing
-from preflight.dependencies import Profile
+from preflight.dependencies import Extra, Profile
 from preflight.facts import (
     DiskFacts,
     Facts,
@@ -24,7 +24,7 @@ from preflight.facts import (
     SurroundingsFacts,
     VenvFacts,
 )
-from preflight.model import Finding, Folder, Status
+from preflight.model import Finding, Folder, Status, Wanted
 from preflight.wire import ErrorCode
 from tests.preflight.facts import PYTHON, VENV, healthy, packages
 
@@ -100,6 +100,17 @@ def test_an_environment_not_made_yet_is_no_fault_of_its_own() -> None:
         "None of the 1 packages of the profile lean is installed.",
     )
     assert missing(facts) == ("numpy",)
+
+
+def test_a_package_of_an_extra_is_judged_like_those_of_the_profile() -> None:
+    wanted = Wanted(extras=(Extra.REMOTE,))
+    there = (*packages(Profile.LEAN), PackageFacts("keyring", "25.7", True))
+    lacking = healthy(wanted=wanted, packages=(*there, PackageFacts("openai", None, False)))
+    finding = _find(lacking, "deps.present")
+    assert (finding.code, finding.fixable) == (ErrorCode.PYTHON_DEPS_MISSING, True)
+    assert finding.message.endswith("of the profile lean and the engine remote, 1 cannot be found: openai.")
+    old = healthy(wanted=wanted, packages=(*there, PackageFacts("openai", "1.2", True)))
+    assert "openai>=3,<4; found openai 1.2" in _find(old, "deps.range").message
 
 
 def test_older_pins_only_warn() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from preflight.dependencies import Profile
+from preflight.dependencies import Extra, Profile
 from preflight.model import Folder, Wanted
 from preflight.question import to_argument
 from tests.preflight.interpreters import (
@@ -84,6 +84,15 @@ def test_wanted_goes_as_one_argument(tmp_path: Path) -> None:
     assert report["python"]["source"] == "managed"
     assert report["venv"] == str(tmp_path / "none")
     assert "torch" in report["missing"]
+
+
+def test_what_an_engine_needs_is_missed_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    missing = {}
+    for extras in ((), (Extra.REMOTE,)):
+        wanted = Wanted(venv=str(tmp_path / "none"), extras=extras)
+        report = _report(_run(sys.executable, tmp_path, "--json", "--wanted", to_argument(wanted)))
+        missing[extras] = set(report["missing"])
+    assert missing[(Extra.REMOTE,)] - missing[()] == {"keyring", "openai"}
 
 
 def test_a_newer_caller_may_say_more(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from preflight import folders
-from preflight.dependencies import Profile
+from preflight.dependencies import Profile, needed_for
 from preflight.facts import FolderProblem, PortProblem
 from preflight.model import Folder, Wanted
 from preflight.probes import interpreter, machine, network, packages
@@ -112,8 +112,8 @@ def test_packages_are_those_of_the_environment_that_was_asked_for(tmp_path: Path
 def _installed_in(environment: Path) -> dict[str, dict[str, Any]]:
     program = (
         "import json, sys; sys.path.append(sys.argv[1])\n"
-        "from preflight.dependencies import Profile; from preflight.probes.packages import installed\n"
-        "print(json.dumps({p.name: p._asdict() for p in installed(Profile.LEAN)}))"
+        "from preflight.model import Wanted; from preflight.probes.packages import installed\n"
+        "print(json.dumps({p.name: p._asdict() for p in installed(Wanted().needed)}))"
     )
     python = environment / "bin" / "python"
     done = subprocess.run([python, "-I", "-c", program, str(ROOT)], capture_output=True, text=True, check=True)
@@ -144,7 +144,7 @@ def test_half_installed_packages_are_seen(environment: Path) -> None:
 
 
 def test_versions_are_those_of_the_library_for_it() -> None:
-    found = {package.name: package.version for package in packages.installed(Profile.FULL)}
+    found = {package.name: package.version for package in packages.installed(needed_for(Profile.FULL))}
     assert found == {name: importlib.metadata.version(name) for name in found}
 
 
@@ -166,7 +166,7 @@ def test_nothing_is_imported_to_be_found() -> None:
 
 
 def test_no_package_of_an_environment_that_is_not_there() -> None:
-    assert {package.importable for package in packages.none_of(Profile.FULL)} == {False}
+    assert {package.importable for package in packages.none_of(needed_for(Profile.FULL))} == {False}
 
 
 # --- the machine ----------------------------------------------------------

@@ -162,6 +162,13 @@ def test_what_needs_torch_needs_an_environment(tmp_path: Path, options: tuple[st
     assert interpreter.candidates(settings, bundled=True) == (managed,)
 
 
+def test_a_remote_model_needs_an_environment_of_its_own(tmp_path: Path) -> None:
+    settings = _settings(tmp_path, "--engine", "remote", "--remote-model", "m")
+    managed = Candidate("managed", settings.data_dir / "venv-remote")
+    assert interpreter.candidates(settings, bundled=True) == (managed,)
+    assert interpreter.candidates(settings, bundled=False)[-1] == managed
+
+
 def test_an_environment_that_was_named_is_the_one(tmp_path: Path) -> None:
     settings = _settings(tmp_path, "--venv", str(tmp_path / "mine"))
     assert interpreter.candidates(settings, bundled=True) == (Candidate("option", tmp_path / "mine"),)

@@ -11,12 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preflight.dependencies import Profile
+from preflight.dependencies import Extra, Profile
 from preflight.wire.models import DEFAULT_MODEL
 from supervisor.config import ConfigError, Settings, load
 from supervisor.options import OPTIONS, Option
 
 NO_FILE = Path("/no/such/config.toml")
+
+#: What each option of a remote model goes with.
+_REMOTE = {"engine": "remote", "remote_model": "m"}
 
 
 def _load(
@@ -45,12 +48,14 @@ def test_command_line_over_environment_over_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", OPTIONS, ids=[option.name for option in OPTIONS])
 def test_every_option_is_read_alike_from_every_place(option: Option, tmp_path: Path) -> None:
     text, toml = _example(option)
+    others = _REMOTE if option.name.startswith("remote-") else {}
+    beside = {key: value for key, value in others.items() if key != option.key}
     file = tmp_path / "config.toml"
     file.write_text(f"{option.name} = {toml}\n", "utf-8")
-    by_argument = _load({option.key: text})
-    assert by_argument == _load({}, {option.variable: text})
-    assert by_argument == _load(file=file)
-    assert by_argument != _load()
+    by_argument = _load({**beside, option.key: text})
+    assert by_argument == _load(beside, {option.variable: text})
+    assert by_argument == _load(beside, file=file)
+    assert by_argument != _load(beside)
 
 
 def _example(option: Option) -> tuple[str, str]:
@@ -64,6 +69,8 @@ def _example(option: Option) -> tuple[str, str]:
         return "http://a:1,app://b", '["http://a:1", "app://b"]'
     if option.kind.wanted.startswith(("a whole", "seconds")):
         return "77", "77"
+    if option.name == "remote-url":
+        return "https://a:1/v1", '"https://a:1/v1"'
     if option.kind.wanted.startswith("faults"):
         return "kill=30s,slow=0.2s", '"slow=200ms, kill=0.5m"'
     return "/some/where", '"/some/where"'
@@ -164,3 +171,50 @@ def test_torch_brings_its_profile() -> None:
     assert _load({"profile": "full"}).wanted_profile is Profile.FULL
     with pytest.raises(ConfigError, match="which the torch engine needs"):
         _load({"engine": "torch", "profile": "lean"})
+
+
+def test_a_remote_model_brings_its_packages() -> None:
+    assert _load(_REMOTE).wanted_extras == (Extra.REMOTE,)
+    assert _load(_REMOTE).wanted_profile is Profile.LEAN
+    assert _load({**_REMOTE, "profile": "full"}).wanted_profile is Profile.FULL
+    assert _load({"engine": "openvino"}).wanted_extras == ()
+
+
+def test_set_up_takes_the_engine_alone() -> None:
+    assert _load({"engine": "remote"}).wanted_extras == (Extra.REMOTE,)
+
+
+@pytest.mark.parametrize("key", ["remote_url", "remote_model", "remote_dimensions"])
+@pytest.mark.parametrize("engine", [None, "auto", "openvino", "torch"])
+def test_nothing_of_a_remote_model_goes_with_another_engine(key: str, engine: str | None) -> None:
+    variable = "SIDECAR_" + key.upper()
+    with pytest.raises(ConfigError) as caught:
+        _load({"engine": engine, "remote_model": None}, {variable: "7"})
+    error = caught.value
+    assert (error.option, error.source) == ("--" + key.replace("_", "-"), "environment")
+    assert error.found == f"engine {engine or 'auto'!r}"
+
+
+def test_a_remote_engine_needs_its_model_named(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('engine = "remote"\nremote-url = "http://localhost/v1"\n', "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        _load({"remote_model": None}, {}, file)
+    assert (caught.value.option, caught.value.found) == ("--remote-model", "none")
+    assert str(file) in caught.value.source
+    assert _load({"remote_model": "m"}, {}, file).remote["remote-url"] == "http://localhost/v1"
+
+
+@pytest.mark.parametrize("url", ["localhost:80", "ftp://a/v1", "http://", "https://a:port/v1", "http://[::1/v1", "/v1"])
+def test_a_remote_address_is_one_of_http(url: str) -> None:
+    with pytest.raises(ConfigError, match="wanted an address such as") as caught:
+        _load({**_REMOTE, "remote_url": url})
+    assert (caught.value.option, caught.value.found) == ("--remote-url", repr(url))
+
+
+@pytest.mark.parametrize("url", ["https://me:hush@a/v1", "me:hush@a", "https://hush@a:port"])
+def test_an_address_with_a_secret_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigError, match="without user and password") as caught:
+        _load(_REMOTE, {"SIDECAR_REMOTE_URL": url})
+    assert "hush" not in str(caught.value)
+    assert caught.value.source == "environment"

