@@ -37,6 +37,9 @@ from tests.sidecar.stores.servers import postgres_address
 _BATCH = 2048
 _LEDGER_LINE = SourceState("source", "h", None)
 
+#: Sources of a soak: so few that most of its batches replace rows.
+_SOAKED_SOURCES = 50
+
 
 def main() -> None:
     """Run the measurement that the command line names."""
@@ -239,7 +242,7 @@ async def _soak(minutes: float) -> None:
                 longest = max(longest, time.monotonic() - began)
             count = await thread.call(store.count)
     await connected.close()
-    assert count == 64 * min(writes, 400), count
+    assert count == 64 * min(writes, _SOAKED_SOURCES), count
     print(
         f"{minutes} min: {writes} batches, {searches} searches, {count} rows at the end, longest step {longest:.2f} s"
     )
@@ -247,7 +250,7 @@ async def _soak(minutes: float) -> None:
 
 def _write_texts(store: Store, space: Space, texts: list[str], vectors: Float32, number: int) -> None:
     """The sources go round, so that rows are replaced as well as added."""
-    source = f"source {number % 400}"
+    source = f"source {number % _SOAKED_SOURCES}"
     rows = [Row(f"{source}#{i}", source, i, f"{number}", text) for i, text in enumerate(texts)]
     store.begin(space)
     store.upsert(Batch(rows, vectors, [SourceState(source, f"{number}", len(rows))]))

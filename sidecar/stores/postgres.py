@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from sidecar.engines.base import Float32
@@ -23,23 +23,12 @@ from sidecar.stores.base import (
 )
 from sidecar.stores.codes import StoreCode, StoreError
 from sidecar.stores.optional import require
-from sidecar.stores.postgres_errors import meaning_of, meaning_of_refusal
+from sidecar.stores.postgres_errors import meaning_of
+from sidecar.stores.postgres_session import Session, first_line
 from sidecar.stores.postgres_sql import COLUMN_TYPES, Statements, check_index
 from sidecar.stores.url import redacted
 
 EXTRA = "postgres"
-
-#: Kept by the server, so that a stuck client or server ends by itself. Building an index has no such limit.
-_SETTINGS = {
-    "statement_timeout": "120s",
-    "lock_timeout": "10s",
-    "idle_in_transaction_session_timeout": "300s",
-    "client_min_messages": "warning",
-    "application_name": "embedding-sidecar",
-}
-
-#: Seconds and counts for libpq: a peer that vanished is noticed within about a minute.
-_CONNECTION = {"connect_timeout": 10, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 4}
 
 #: Candidates that HNSW looks at for one query, and lists that IVFFlat reads: at least these, and enough for k.
 _EF_SEARCH, _MAX_EF_SEARCH = 100, 1000
@@ -52,20 +41,19 @@ class PostgresStore:
 
     def __init__(self, conninfo: str, table: str) -> None:
         """Connect. Raises ``StoreError``, ``DependencyMissing``."""
-        self._psycopg = require("psycopg", EXTRA)
         self._jsonb = require("psycopg.types.json", EXTRA).Jsonb
         self._pgvector = require("pgvector.psycopg", EXTRA)
         self._sql = Statements(table)
         self._place = f"{table} at {redacted(conninfo)}"
-        self._db: Any = None
+        self._session = Session(require("psycopg", EXTRA), conninfo, self._place)
         self._writing = False  # the table is ours alone, staging is there
         self._replacing: Space | None = None
+        #: Rows of the open transaction were staged before.
         self._staged = False
-        with self._translated():
-            self._db = self._psycopg.connect(conninfo, autocommit=True, **_CONNECTION)
-        with self._translated():
-            names = ", ".join("set_config(%s, %s, false)" for _ in _SETTINGS)
-            self._db.execute(f"SELECT {names}", [part for setting in _SETTINGS.items() for part in setting])
+
+    @property
+    def _db(self) -> Any:
+        return self._session.db
 
     def space(self) -> Space | None:
         with self._translated():
@@ -80,10 +68,12 @@ class PostgresStore:
                 self._run(*self._sql.create_replacement(space.dim))
                 self._replacing = space
                 return
-            self._run("BEGIN")
+            if not self._session.in_transaction:
+                self._run("BEGIN")
+                self._staged = False
             found = self._read_space(hold=True)
             if found is None:
-                raise self._failed("Wanted the table's space, found none")
+                raise self._session.failed("Wanted the table's space, found none")
             check_space(found, space)
 
     def upsert(self, batch: Batch) -> None:
@@ -115,14 +105,13 @@ class PostgresStore:
                 self._replace(self._replacing)
             else:
                 self._run("COMMIT")
-            self._staged = False
 
     def rollback(self) -> None:
         replacing, self._replacing = self._replacing, None
-        if self._db is None or self._db.closed:
+        if self._session.is_closed:
             return  # the server has undone it already
         with self._translated():
-            self._undo()
+            self._session.undo()
             if replacing is not None:
                 self._run(f"DROP TABLE IF EXISTS {self._sql.new_table}, {self._sql.new_ledger}")
 
@@ -177,9 +166,7 @@ class PostgresStore:
             self._run(f"ANALYZE {self._sql.table}")
 
     def close(self) -> None:
-        if self._db is not None:
-            self._db.close()  # the server undoes what is open and drops what is temporary
-            self._db = None
+        self._session.close()  # the server undoes what is open and drops what is temporary
 
     def _take_table(self, space: Space) -> None:
         """Once a connection: lock out other writers, make the table and staging."""
@@ -201,11 +188,11 @@ class PostgresStore:
         """Whatever stops this, a right or a file, the extension is what is missing."""
         try:
             self._run("CREATE EXTENSION vector")
-        except self._psycopg.errors.Error as error:
+        except self._session.psycopg.Error as error:
             if error.sqlstate is None or error.sqlstate.startswith(("08", "57")):
                 raise
             meaning = meaning_of("42704", connected=True)
-            raise StoreError(meaning.code, f"{self._place}: {_first_line(error)}", hint=meaning.hint) from error
+            raise StoreError(meaning.code, f"{self._place}: {first_line(error)}", hint=meaning.hint) from error
 
     def _has_table(self) -> bool:
         found = self._db.execute(self._sql.exists()).fetchone()
@@ -252,47 +239,14 @@ class PostgresStore:
         self._replacing = None
 
     def _require_begun(self) -> None:
-        if self._replacing is None and not self._in_transaction():
-            raise self._failed("Wanted an open transaction, found none: call begin first")
-
-    def _in_transaction(self) -> bool:
-        idle = self._psycopg.pq.TransactionStatus.IDLE
-        return self._db is not None and not self._db.closed and self._db.info.transaction_status != idle
+        if self._replacing is None and not self._session.in_transaction:
+            raise self._session.failed("Wanted an open transaction, found none: call begin first")
 
     def _run(self, *statements: str, values: Sequence[Any] | None = None) -> None:
-        for statement in statements:
-            self._db.execute(statement, values)
+        self._session.run(*statements, values=values)
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn the server's errors into ours. The transaction is undone: nothing half-written can be committed."""
-        try:
-            yield
-        except self._psycopg.Error as error:
-            connected = self._db is not None
-            lost = connected and (self._db.closed or self._db.broken)
-            self._undo()
-            text = str(error)
-            meaning = meaning_of(None if lost else error.sqlstate, connected=connected)
-            if not connected and error.sqlstate is None:
-                meaning = meaning_of_refusal(text)
-            raise StoreError(
-                meaning.code,
-                f"{self._place}: {_first_line(error)}",
-                hint=meaning.hint,
-                details={"sqlstate": error.sqlstate},
-            ) from error
-        except StoreError:
-            self._undo()
-            raise
-
-    def _undo(self) -> None:
-        self._staged = False
-        if self._in_transaction() and not self._db.broken:
-            self._db.rollback()
-
-    def _failed(self, message: str) -> StoreError:
-        return StoreError(StoreCode.STORE_FAILED, f"{self._place}: {message}.")
+    def _translated(self) -> AbstractContextManager[None]:
+        return self._session.translated()
 
 
 def _columns_of(states: Sequence[SourceState]) -> list[list[Any]]:
@@ -310,7 +264,3 @@ def _search_settings(k: int, *, exact: bool) -> tuple[str, ...]:
 
 def _literal(vector: Float32) -> str:
     return "[" + ",".join(map(repr, vector.tolist())) + "]"
-
-
-def _first_line(error: Exception) -> str:
-    return redacted((str(error).strip().splitlines() or [type(error).__name__])[0])

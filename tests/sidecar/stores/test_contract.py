@@ -246,7 +246,7 @@ def test_a_second_writer_is_refused_while_the_first_lives(
     store: Store, opener: Opener, store_url: StoreUrl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sidecar.stores.lock._WAIT_S", 0.1)
-    monkeypatch.setattr("sidecar.stores.postgres._SETTINGS", {"lock_timeout": "100ms"})
+    monkeypatch.setattr("sidecar.stores.postgres_session._SETTINGS", {"lock_timeout": "100ms"})
     _write(store, batch("a.txt", [0], chunks=1))
     if store_url.kind is Kind.CHROMA:
         pytest.skip("two clients of one folder share a process-wide object")
