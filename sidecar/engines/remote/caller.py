@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 #: Tries of one request, and of one whose answer made no sense.
 _TRIES, _TRIES_INVALID = 8, 2
 
+#: Of the first request of all: whoever started us can wait as well, and says meanwhile what is wrong.
+TRIES_AT_START = 3
+
 _NO_KEY = "none"
 
 
@@ -86,7 +89,7 @@ class Caller:
             http_client=self._openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=options.timeout),
         )
 
-    async def call(self, texts: Sequence[str], tokens: int, dim: int | None) -> Rows:
+    async def call(self, texts: Sequence[str], tokens: int, dim: int | None, most_tries: int = _TRIES) -> Rows:
         """Return the rows of ``texts``, of about ``tokens`` tokens. ``dim``: what rows must have; None: any.
 
         Raises ``TooLong``, ``TooMany``, ``Overloaded``, ``RemoteUnavailable``,
@@ -102,7 +105,7 @@ class Caller:
                 self._count(outcome.tokens if outcome.tokens is not None else tokens)
                 return outcome
             wait = wait_before(tries, outcome.asked, self._jitter())
-            if tries >= outcome.tries or _now() + wait > deadline or not self._budget.spend():
+            if tries >= min(outcome.tries, most_tries) or _now() + wait > deadline or not self._budget.spend():
                 self.usage.failures += 1
                 raise outcome.error
             self.usage.retries += 1
@@ -169,7 +172,7 @@ class Caller:
             self.usage.cost_usd = (self.usage.cost_usd or 0.0) + tokens * self._price / 1e6
 
     def _say(self, what: str) -> str:
-        return f"{self._options.url}: {clean(what, self._key)}."
+        return f"{self._options.url}: {clean(what, self._key).rstrip('.')}."
 
 
 def _now() -> float:
@@ -178,7 +181,7 @@ def _now() -> float:
 
 def _library() -> Any:
     try:
-        return importlib.import_module("openai")
+        openai = importlib.import_module("openai")
     except ImportError as error:
         raise Failure(
             ErrorCode.PYTHON_DEPS_MISSING,
@@ -186,3 +189,5 @@ def _library() -> Any:
             hint="Install it: pip install 'embedding-sidecar[remote]'.",
             details={"missing": ["openai"], "extra": "remote"},
         ) from error
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells every request
+    return openai

@@ -14,7 +14,7 @@ from preflight.wire import ErrorCode
 from sidecar.batching import Lane, Priority, lane_of
 from sidecar.engines.base import Float32, ModelCard
 from sidecar.engines.remote.batches import estimate, hopeless, requests, shorter
-from sidecar.engines.remote.caller import Caller, Usage
+from sidecar.engines.remote.caller import TRIES_AT_START, Caller, Usage
 from sidecar.engines.remote.errors import RemoteRefused, TooLong, TooMany
 from sidecar.engines.remote.options import RemoteOptions
 from sidecar.engines.remote.providers import (
@@ -224,7 +224,7 @@ async def connect(options: RemoteOptions, key: str | None, *, caller: Caller | N
     price = options.price if options.price is not None else price_of(options.url, options.model)
     caller = caller or Caller(options, key, price=price)
     try:
-        rows = await caller.call([_PROBE], estimate(_PROBE), options.dimensions)
+        rows = await caller.call([_PROBE], estimate(_PROBE), options.dimensions, TRIES_AT_START)
         _checked(rows.vectors, normalize=True)
     except Exception as error:
         await caller.close()

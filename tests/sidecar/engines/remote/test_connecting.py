@@ -9,6 +9,7 @@ import pytest
 
 from preflight.wire import ErrorCode
 from sidecar.engines.remote import RemoteOptions, connect
+from sidecar.engines.remote.caller import Caller
 from sidecar.engines.remote.providers import price_of, request_limits
 from sidecar.engines.remote.scheduler import fingerprint
 from sidecar.failures import Failure
@@ -36,11 +37,18 @@ async def test_a_sidecar_of_our_own_as_provider() -> None:
 async def test_a_provider_that_is_not_there_is_told_at_the_start() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        options = RemoteOptions(f"http://127.0.0.1:{taken.getsockname()[1]}/v1", "m", deadline=0.01)
+        options = RemoteOptions(f"http://127.0.0.1:{taken.getsockname()[1]}/v1", "m")
+        slept: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+
         with pytest.raises(Failure) as error:
-            await connect(options, KEY)
+            await connect(options, KEY, caller=Caller(options, KEY, price=None, sleep=sleep, jitter=lambda: 1.0))
     assert error.value.code is ErrorCode.EMBEDDER_INIT_FAILED
     assert KEY not in str(error.value) + str(error.value.details)
+    assert not str(error.value).endswith("..")
+    assert slept == [1.0, 2.0]  # and not for a minute: whoever started us tries again, and says why
 
 
 def test_the_fingerprint_tells_providers_models_and_lengths_apart() -> None:
