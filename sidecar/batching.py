@@ -79,8 +79,9 @@ class Policy:
     #: The engine computes no padding, but for attention: tokens count, not rows times width.
     packed: bool
     #: Bounds of a micro-batch's load, whatever the time: below, matrix products are inefficient; above, nothing is
-    #: gained any more, and buffers grow.
+    #: gained any more, and buffers grow. ``least_alert``: the lower bound while queries are about.
     least_load: int
+    least_alert: int
     most_load: int
 
     def load(self, width: int, rows: int, tokens: int) -> int:
@@ -89,13 +90,14 @@ class Policy:
 
     def shrunk(self, share: float) -> Policy:
         """Return the policy for micro-batches of ``share``, in (0, 1], of the usual size; a single text always fits."""
-        return replace(self, least_load=int(self.least_load * share), most_load=int(self.most_load * share))
+        least, alert, most = (int(load * share) for load in (self.least_load, self.least_alert, self.most_load))
+        return replace(self, least_load=least, least_alert=alert, most_load=most)
 
 
-PADDED = Policy(likeness=0.8, packed=False, least_load=64, most_load=2_048)
+PADDED = Policy(likeness=0.8, packed=False, least_load=64, least_alert=64, most_load=2_048)
 #: Queries go between the stages of a packed micro-batch, so it need not be short for them. Twice the tokens are 3 %
 #: faster at best, and take 50 MB more on a small model, 150 on one of the default's size.
-PACKED = Policy(likeness=0.6, packed=True, least_load=256, most_load=256)
+PACKED = Policy(likeness=0.6, packed=True, least_load=256, least_alert=128, most_load=256)
 
 
 class CostModel:

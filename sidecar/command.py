@@ -82,6 +82,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 def _prepare(options: Options) -> None:
     """Set what must be set before any library is imported."""
     os.environ.pop(wire.TOKEN, None)  # known to us now; no child needs it
+    environment.share_one_heap()
     environment.apply(options.threads)
     if options.offline:
         environment.go_offline()

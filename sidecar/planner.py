@@ -190,27 +190,28 @@ class Queue:
         order = queue.by_length
         low = high = bisect_left(order, (queue.items[first].tokens, first))
         tokens = order[low][0]
-        seconds = ALERT_S if now - self._last_query < ALERT_FOR_S else RELAXED_S
-        while low > 0 and self._fits(order[low - 1][0], order[high][0], high - low + 2, tokens, seconds):
+        alert = now - self._last_query < ALERT_FOR_S
+        while low > 0 and self._fits(order[low - 1][0], order[high][0], high - low + 2, tokens, alert):
             low -= 1
             tokens += order[low][0]
-        while high + 1 < len(order) and self._fits(order[low][0], order[high + 1][0], high - low + 2, tokens, seconds):
+        while high + 1 < len(order) and self._fits(order[low][0], order[high + 1][0], high - low + 2, tokens, alert):
             high += 1
             tokens += order[high][0]
         if not self._policy.packed:
             low, high = self._cut(low, high, order, first)
         return (number for _, number in order[low : high + 1])
 
-    def _fits(self, shortest: int, longest: int, rows: int, tokens: int, seconds: float) -> bool:
+    def _fits(self, shortest: int, longest: int, rows: int, tokens: int, alert: bool) -> bool:
         """Tell whether a micro-batch may have ``rows`` texts, ``tokens`` being those of all but the last."""
         width = self.buckets.width(longest)
         alike = shortest >= self._policy.likeness * longest or self.buckets.width(shortest) == width
         load = self._policy.load(width, rows, tokens + longest)
-        return alike and rows <= self.buckets.rows[-1] and load <= self._most(width, seconds)
+        return alike and rows <= self.buckets.rows[-1] and load <= self._most(width, alert)
 
-    def _most(self, width: int, seconds: float) -> int:
+    def _most(self, width: int, alert: bool) -> int:
         policy = self._policy
-        return min(max(self.cost.load_within(width, seconds), policy.least_load), policy.most_load)
+        seconds, least = (ALERT_S, policy.least_alert) if alert else (RELAXED_S, policy.least_load)
+        return min(max(self.cost.load_within(width, seconds), least), policy.most_load)
 
     def _cut(self, low: int, high: int, order: list[tuple[int, int]], first: int) -> tuple[int, int]:
         """Cut to a row count of the list, at the end of the longest as far as ``first`` allows."""

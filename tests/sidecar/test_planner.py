@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.batching import PACKED, PADDED, Buckets, CostModel, Lane, Policy, buckets_for, lane_of
-from sidecar.planner import AGEING_S, ALERT_S, PATIENCE_S, RELAXED_S, MicroBatch, Queue
+from sidecar.planner import AGEING_S, ALERT_FOR_S, ALERT_S, PATIENCE_S, RELAXED_S, MicroBatch, Queue
 
 MAX_TOKENS = 256
 BUCKETS = buckets_for(MAX_TOKENS)
@@ -137,6 +137,21 @@ def test_queries_go_before_bulk_and_shorten_its_batches() -> None:
     assert long.rows == 20  # 50 ms at 10,000 tokens/s in rows of 24
     assert short.rows == 12
     assert short.load / 10_000 <= ALERT_S
+
+
+def test_a_machine_too_slow_for_the_time_still_shortens_bulk_while_queries_are_about() -> None:
+    waiting = queue(500.0, PACKED)
+    for key in range(60):
+        waiting.put(key, 32, Lane.BULK, now=0.0)
+    loads = []
+    for now in (0.0, 0.1, 0.1 + ALERT_FOR_S):
+        if now == 0.1:
+            waiting.put("query", 5, Lane.INTERACTIVE, now)
+            assert waiting.take(now) is not None
+        bulk = waiting.take(now)
+        assert bulk is not None
+        loads.append(bulk.load)
+    assert loads == [PACKED.least_load, PACKED.least_alert, PACKED.least_load]
 
 
 def test_equal_texts_run_once_with_the_more_urgent_wish() -> None:
