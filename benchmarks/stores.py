@@ -18,10 +18,12 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from benchmarks.texts import mixed_texts, queries
 from preflight.wire import cpus
@@ -174,25 +176,37 @@ async def _measure_ingest(given: argparse.Namespace) -> None:
     with postgres_address() as server, tempfile.TemporaryDirectory() as folder:
         sources = Path(folder, "sources")
         files = _write_files(sources, mixed_texts(given.texts, seed=3))
-        chunks = await _ingest(f"sqlite:{folder}/first.db", sources, connected)
-        rows = [row[0] for row in _texts_of(f"{folder}/first.db")]
-        print(f"{given.texts} texts in {files} files are {chunks[0]} chunks")
+        await _ingest(f"sqlite:{folder}/first.db", sources, connected)
+        rows = _texts_of(f"{folder}/first.db")
+        print(f"{given.texts} texts in {files} files are {len(rows)} chunks")
+        shares: dict[str, list[tuple[float, float]]] = {"sqlite": [], "postgresql": []}
         for round_ in range(given.rounds):
-            began, spent = time.perf_counter(), time.process_time()
+            began, spent = time.perf_counter(), _spent(server)
             await connected.embedder.embed(rows, "document")
             alone = len(rows) / (time.perf_counter() - began)
-            alone_cpu = (time.process_time() - spent) / len(rows)
+            alone_cpu = (_spent(server) - spent) / len(rows)
             print(f"engine alone: {alone:.1f} chunks/s, {1000 * alone_cpu:.1f} ms of processor time a chunk")
             for url in (f"sqlite:{folder}/{round_}.db", f"{server}&table=round_{round_}"):
-                spent = time.process_time()
+                kind, spent = url.partition(":")[0], _spent(server)
                 count, seconds = await _ingest(url, sources, connected)
-                cpu = (time.process_time() - spent) / count
-                print(
-                    f"  ingest into {url.partition(':')[0]}: {count / seconds:.1f} chunks/s, "
-                    f"{100 * count / seconds / alone:.1f} % of the engine's rate; {1000 * cpu:.1f} ms of processor "
-                    f"time a chunk, {100 * alone_cpu / cpu:.1f} %"
-                )
+                cpu = (_spent(server) - spent) / count
+                shares[kind].append((count / seconds / alone, alone_cpu / cpu))
+                print(f"  ingest into {kind}: {count / seconds:.1f} chunks/s, {1000 * cpu:.1f} ms a chunk")
+        for kind, found in shares.items():
+            by_wall, by_cpu = (100 * statistics.median(column) for column in zip(*found, strict=True))
+            print(f"{kind}, medians: {by_wall:.1f} % of the engine's rate, {by_cpu:.1f} % by processor time")
     await connected.close()
+
+
+def _spent(server: str) -> float:
+    """Processor time in seconds: of this process, and of the server's, those that ended included."""
+    with importlib.import_module("psycopg").connect(parse(server).location) as db:
+        folder = db.execute("SHOW data_directory").fetchone()[0]
+    postmaster = psutil.Process(int(Path(folder, "postmaster.pid").read_text().split()[0]))
+    ended = postmaster.cpu_times()
+    living = (process.cpu_times() for process in (postmaster, *postmaster.children()))
+    servers: float = ended.children_user + ended.children_system + sum(t.user + t.system for t in living)
+    return time.process_time() + servers
 
 
 def _write_files(folder: Path, texts: list[str]) -> int:
@@ -211,11 +225,9 @@ async def _ingest(url: str, sources: Path, connected: Connected) -> tuple[int, f
     return report.chunks, time.perf_counter() - began
 
 
-def _texts_of(path: str) -> list[tuple[str]]:
-    db = importlib.import_module("apsw").Connection(path)
-    found = list(db.execute("SELECT text FROM embeddings"))
-    db.close()
-    return found
+def _texts_of(path: str) -> list[str]:
+    with closing(importlib.import_module("apsw").Connection(path)) as db:
+        return [text for (text,) in db.execute("SELECT text FROM embeddings")]
 
 
 def soak(given: argparse.Namespace) -> None:
@@ -243,9 +255,7 @@ async def _soak(minutes: float) -> None:
             count = await thread.call(store.count)
     await connected.close()
     assert count == 64 * min(writes, _SOAKED_SOURCES), count
-    print(
-        f"{minutes} min: {writes} batches, {searches} searches, {count} rows at the end, longest step {longest:.2f} s"
-    )
+    print(f"{minutes} min: {writes} batches, {searches} searches, {count} rows at the end, longest {longest:.2f} s")
 
 
 def _write_texts(store: Store, space: Space, texts: list[str], vectors: Float32, number: int) -> None:
