@@ -11,6 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 from preflight.wire import environment as wire
+from preflight.wire import heap
 from sidecar import environment
 from sidecar.options import Options, UsageError, parse
 from sidecar.program import PROGRAM
@@ -82,7 +83,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 def _prepare(options: Options) -> None:
     """Set what must be set before any library is imported."""
     os.environ.pop(wire.TOKEN, None)  # known to us now; no child needs it
-    environment.share_one_heap()
+    heap.share_one()
     environment.apply(options.threads)
     if options.offline:
         environment.go_offline()

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from preflight.wire import heap
 from sidecar.batching import Lane
 from sidecar.board import Board, Outcome
 from sidecar.engines.base import Engine, Float32, TokenIds
@@ -14,6 +15,9 @@ from sidecar.outcomes import Closed, EngineFailed
 from sidecar.planner import MicroBatch
 
 log = logging.getLogger(__name__)
+
+#: Micro-batches, some seconds of them, after which what their buffers left is given back: it would be a tenth of all.
+_GIVE_BACK_EVERY = 64
 
 
 class Inference:
@@ -49,8 +53,12 @@ class Inference:
 
     def _run(self) -> None:
         try:
+            done = 0
             while (job := self._board.take()) is not None:
                 self._do(*job)
+                done += 1
+                if done % _GIVE_BACK_EVERY == 0:
+                    heap.give_back()
         except BaseException:
             # A fault of ours, not of an engine: say it and refuse work, rather than hang callers.
             log.exception("The inference thread ended")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
-import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+from preflight.wire import heap
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _VMSTAT = Path("/proc/vmstat")
@@ -49,9 +48,7 @@ def settle() -> None:
     """Give back what start-up freed, and spare later collections what it made to stay. Takes some 20 ms."""
     gc.collect()
     gc.freeze()
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # a C library without it
-            ctypes.CDLL(None).malloc_trim(0)
+    heap.give_back()
 
 
 def resident_mb(pid: int) -> float | None:

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import ctypes
 import subprocess
 import sys
-
-import pytest
 
 from preflight.wire.environment import THREAD_VARIABLES
 from sidecar import environment
@@ -38,32 +35,6 @@ def test_offline_binds_every_library() -> None:
     environ: dict[str, str] = {}
     environment.go_offline(environ)
     assert environ == {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-
-
-@pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_info"), reason="needs glibc")
-def test_threads_allocate_from_one_heap() -> None:
-    """glibc itself tells how many heaps there are."""
-    script = """
-import ctypes, threading
-from sidecar import environment
-environment.share_one_heap()
-libc = ctypes.CDLL(None)
-libc.malloc.restype = ctypes.c_void_p
-together = threading.Barrier(4)
-def allocate():
-    together.wait()
-    libc.malloc(1000)
-    together.wait()
-threads = [threading.Thread(target=allocate) for _ in range(4)]
-[thread.start() for thread in threads]
-[thread.join() for thread in threads]
-libc.fdopen.restype = ctypes.c_void_p
-stream = ctypes.c_void_p(libc.fdopen(1, b"w"))
-libc.malloc_info(0, stream)
-libc.fflush(stream)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.count("<heap nr=") == 1
 
 
 def test_streams_take_any_text_in_any_locale() -> None:

@@ -100,8 +100,14 @@ async def busy(scheduler: Scheduler, engine: LetterEngine) -> asyncio.Task[objec
 
 
 async def queued(scheduler: Scheduler, count: int) -> None:
-    async with asyncio.timeout(5):
-        while scheduler.work().queued != count:  # noqa: ASYNC110 the queue's depth has no event
+    """Wait until ``count`` texts wait and all of them are tokenized, so that they are planned together."""
+
+    def is_so() -> bool:
+        planned = sum(len(entry.waiters) for entry in scheduler._board._entries.values())
+        return scheduler.work().queued == count and planned == sum(scheduler._admitted.values())
+
+    async with asyncio.timeout(30):
+        while not is_so():  # noqa: ASYNC110 the queue's depth has no event
             await asyncio.sleep(0.001)
 
 
