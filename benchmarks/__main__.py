@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.peak import precisions
 from benchmarks.results import Comparison, Measured, render, write
-from benchmarks.running import MODELS, model_folder
+from benchmarks.running import ENGINES, MODELS, model_folder
 from benchmarks.systems import System, fastapi, infinity, library, ours, peak
 from benchmarks.texts import mixed_texts
 from benchmarks.work import lengths, operations
@@ -36,7 +36,7 @@ def systems(folder: str, wanted: Sequence[str], kind: str) -> Iterator[list[Syst
     """Every system on the model in ``folder``, loaded and warm. Batches are those at which each was seen fastest."""
     with ExitStack() as stack:
         enter = stack.enter_context
-        found = [enter(ours(folder, precision)) for precision in wanted]
+        found = [enter(ours(folder, precision, engine)) for engine in ENGINES for precision in wanted]
         found += [enter(fastapi(folder, "sentence-transformers", batch)) for batch in (16, 8)]
         found += [enter(infinity(folder, batch)) for batch in (8, 32)]
         found.append(enter(fastapi(folder, "onnxruntime", 8)))

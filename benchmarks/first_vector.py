@@ -12,13 +12,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.running import MODELS, Connection, memory_mb, model_folder
+from benchmarks.running import ENGINE, MODELS, Connection, memory_mb, model_folder
 from tests.sidecar.process import sidecar
 
 
 def start(model: str, prepared: Path) -> tuple[float, float, bool, float]:
     """Return seconds to the first vector, highest memory in MB, whether torch is in the process, seconds to health."""
-    arguments = ("--model", str(model_folder(model)), "--engine", "openvino")
+    arguments = ("--model", str(model_folder(model)), "--engine", ENGINE)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         with sidecar(Path(folder), *arguments, environ={"SIDECAR_CACHE_DIR": str(prepared)}) as process:

@@ -43,7 +43,7 @@ class Comparison:
     cosines: dict[str, float]
 
     def ours(self, clients: int) -> list[Measured]:
-        """Our rows, one for each precision."""
+        """Our rows, one for each engine and precision; the first is what is served by default."""
         return [one for one in self.measured if one.system.startswith("ours") and one.clients == clients]
 
     def best_peer(self, clients: int) -> Measured:
@@ -53,7 +53,7 @@ class Comparison:
 
     def share_of_peak(self, measured: Measured) -> float:
         """Return the part of the machine's peak that arithmetic on real tokens takes, median of the rounds."""
-        peaks = self.peaks[measured.system.removeprefix("ours ")]
+        peaks = self.peaks[measured.system.split()[-1]]
         shares = (rate * self.operations / 1e9 / peak for rate, peak in zip(measured.rates, peaks, strict=True))
         return statistics.median(shares)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import socket
 import tempfile
@@ -16,9 +17,15 @@ import numpy as np
 
 from benchmarks.environments import cache
 from benchmarks.models import embedded_model, large_model
+from sidecar.kernels.compiling import is_suited
 from tests.sidecar.process import Sidecar, sidecar
 
 MODELS = ("embedded", "large")
+
+#: What is measured: the engine of ``SIDECAR_ENGINE``, or the one that is chosen for this machine, beside the one that
+#: serves where it is not chosen.
+ENGINE = os.environ.get("SIDECAR_ENGINE", "auto")
+ENGINES = ("fixed16", "openvino") if ENGINE == "auto" and is_suited() else (ENGINE,)
 
 
 def model_folder(name: str) -> Path:
@@ -31,7 +38,7 @@ def running(model: str, *arguments: str) -> Iterator[Sidecar]:
     """Start a sidecar with the model ``model`` and wait until it is warm. What it prepares is kept between runs."""
     with tempfile.TemporaryDirectory() as folder:
         kept = {"SIDECAR_CACHE_DIR": str(cache() / "prepared")}
-        arguments = ("--model", str(model_folder(model)), "--engine", "openvino", *arguments)
+        arguments = ("--model", str(model_folder(model)), "--engine", ENGINE, *arguments)
         with sidecar(Path(folder), *arguments, environ=kept) as process:
             process.wait_for("warmed_up", 300)
             yield process

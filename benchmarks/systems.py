@@ -68,12 +68,12 @@ class HTTPCaller:
 
 
 @contextmanager
-def ours(folder: str, precision: str) -> Iterator[System]:
-    """The supervisor's public port, as an application has it."""
-    arguments = ["--model", folder, "--engine", "openvino", "--precision", precision]
+def ours(folder: str, precision: str, engine: str) -> Iterator[System]:
+    """The supervisor's public port, as an application has it. The name ends with the precision."""
+    arguments = ["--model", folder, "--engine", engine, "--precision", precision]
     with tempfile.TemporaryDirectory() as state, Host(arguments, Path(state) / "state") as host:
         port = host.wait_ready(_START_S)["port"]
-        yield System(f"ours {precision}", lambda: HTTPCaller(port, "/embed", "texts", {}))
+        yield System(f"ours, engine {engine}, {precision}", lambda: HTTPCaller(port, "/embed", "texts", {}))
 
 
 @contextmanager

@@ -24,6 +24,8 @@ class EngineName(StrEnum):
     """Which engine runs the model."""
 
     AUTO = "auto"
+    #: 16-bit integers on processors with AVX2, for the families that ``sidecar.kernels`` computes.
+    FIXED16 = "fixed16"
     OPENVINO = "openvino"
     TORCH = "torch"
     #: A model of a server elsewhere; ``Options.remote_url`` names it.

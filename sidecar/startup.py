@@ -115,7 +115,9 @@ def _load(
     options: Options, report: Callable[[EventType, Mapping[str, Any]], None]
 ) -> tuple[ResolvedModel, Prompts, Chosen]:
     """Runs in a thread of its own."""
-    from sidecar.engines.loader import load
+    from sidecar.engines.loader import begin, load
+
+    begin(options)
     from sidecar.models import resolve
     from sidecar.models.metadata import read_prompts
 

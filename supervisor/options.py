@@ -133,7 +133,7 @@ OPTIONS = (
     Option("host", TEXT, "address to listen on", DEFAULT_HOST, "HOST"),
     Option("port", whole(0, 65535), "port to listen on; 0 takes any that is free", DEFAULT_PORT),
     Option("model", TEXT, "name on the Hugging Face hub, folder, or 'embedded'", DEFAULT_MODEL, "ID|DIR|embedded"),
-    Option("engine", one_of("auto", "openvino", "torch", "remote"), "what runs the model", "auto"),
+    Option("engine", one_of("auto", "fixed16", "openvino", "torch", "remote"), "what runs the model", "auto"),
     Option("remote-url", TEXT, "engine remote: server with OpenAI's API; default: OpenAI's own", metavar="URL"),
     Option("remote-model", TEXT, "engine remote: its model; the key is SIDECAR_REMOTE_KEY or the keyring's",
            metavar="NAME"),

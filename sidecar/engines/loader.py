@@ -12,7 +12,7 @@ from sidecar.engines.base import Engine
 from sidecar.failures import Failure
 from sidecar.fingerprint import default_cache_dir
 from sidecar.models import ResolvedModel
-from sidecar.options import EngineName, Options
+from sidecar.options import EngineName, Options, Precision
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,14 @@ _REPLACEABLE = {
 _PROCESSOR = {"auto", "cpu"}
 
 
+def begin(options: Options) -> None:
+    """Start aside what takes long and needs no model."""
+    from sidecar.kernels import compiling
+
+    if options.engine in {EngineName.AUTO, EngineName.FIXED16} and options.device in _PROCESSOR:
+        compiling.begin(options.cache_dir or default_cache_dir())
+
+
 class Chosen(NamedTuple):
     """An engine, and why it is not the first choice; None where it is."""
 
@@ -40,13 +48,14 @@ class Chosen(NamedTuple):
 def load(resolved: ResolvedModel, options: Options, report: Report) -> Chosen:
     """Load the engine that ``options`` ask for; blocks. Raises ``Failure``.
 
-    When the first choice fails on a model that the second can serve, the
-    second does, and ``instead_of`` says why. An engine that was named is never
+    When the first choice fails on a model that another can serve, that one
+    does, and ``instead_of`` says why. An engine that was named is never
     replaced.
     """
     is_open = options.engine is EngineName.AUTO  # a named engine answers for itself
     first, *others = order(
         options,
+        fixed16=is_open and _has_kernels(resolved),
         openvino=is_open and _is_installed("openvino") and _can_prepare(resolved),
         torch=is_open and _is_installed("torch", "sentence_transformers"),
     )
@@ -55,28 +64,47 @@ def load(resolved: ResolvedModel, options: Options, report: Report) -> Chosen:
     except Failure as failure:
         if not others or failure.code not in _REPLACEABLE:
             raise
-        log.warning("%s: %s Trying %s instead.", failure.code.value, failure.message, others[0].value)
-        return Chosen(_reference(others[0], resolved, options, report, failure), failure)
+        return Chosen(_other(others, resolved, options, report, failure), failure)
 
 
-def _reference(name: EngineName, resolved: ResolvedModel, options: Options, report: Report, why: Failure) -> Engine:
-    try:
-        return LOADERS[name](resolved, options, report)
-    except Failure as failure:
-        log.warning("%s: %s", failure.code.value, failure.message)
-        raise why from failure  # the first failure is the one to mend
+def _other(names: list[EngineName], resolved: ResolvedModel, options: Options, report: Report, why: Failure) -> Engine:
+    """Return the first of ``names`` that starts. Raises ``why``, the failure to mend, where none does."""
+    last = why
+    for name in names:
+        log.warning("%s: %s Trying %s instead.", last.code.value, last.message, name.value)
+        try:
+            return LOADERS[name](resolved, options, report)
+        except Failure as failure:
+            last = failure
+    log.warning("%s: %s", last.code.value, last.message)
+    raise why from last
 
 
-def order(options: Options, *, openvino: bool, torch: bool) -> tuple[EngineName, ...]:
-    """Return the engines to try. ``openvino``: it is installed and can prepare the model; ``torch``: it is installed.
+def order(options: Options, *, fixed16: bool, openvino: bool, torch: bool) -> tuple[EngineName, ...]:
+    """Return the engines to try.
 
-    ``auto`` is OpenVINO where it can, unless a GPU was asked for, and torch otherwise.
+    ``fixed16``: this processor and this model suit it, and its kernels are at
+    hand. ``openvino``: it is installed and can prepare the model. ``torch``: it
+    is installed. ``auto`` is the first of these that can, unless a GPU was
+    asked for, or bfloat16, which OpenVINO computes in.
     """
     if options.engine is not EngineName.AUTO:
         return (options.engine,)
-    if not openvino or options.device not in _PROCESSOR:
+    if options.device not in _PROCESSOR:
         return (EngineName.TORCH,)
-    return (EngineName.OPENVINO, EngineName.TORCH) if torch else (EngineName.OPENVINO,)
+    able = {
+        EngineName.FIXED16: fixed16 and options.precision is not Precision.BF16,
+        EngineName.OPENVINO: openvino,
+        EngineName.TORCH: torch,
+    }
+    return tuple(name for name, can in able.items() if can) or (EngineName.TORCH,)
+
+
+def _has_kernels(resolved: ResolvedModel) -> bool:
+    from sidecar.kernels import compiling
+    from sidecar.prepare import fixed16
+
+    return compiling.is_suited() and compiling.is_at_hand() and fixed16.supports(resolved.folder)
 
 
 def _can_prepare(resolved: ResolvedModel) -> bool:
@@ -90,14 +118,21 @@ def _is_installed(*modules: str) -> bool:
     return all(importlib.util.find_spec(module) is not None for module in modules)
 
 
+def _fixed16(resolved: ResolvedModel, options: Options, report: Report) -> Engine:
+    _require_processor(EngineName.FIXED16, options)
+    from sidecar.engines import fixed16
+
+    return fixed16.load(
+        resolved.folder,
+        resolved.model_id,
+        threads=options.threads,
+        cache_dir=options.cache_dir or default_cache_dir(),
+        report=report,
+    )
+
+
 def _openvino(resolved: ResolvedModel, options: Options, report: Report) -> Engine:
-    if options.device not in _PROCESSOR:
-        raise Failure(
-            ErrorCode.EMBEDDER_INIT_FAILED,
-            f"The openvino engine wanted device cpu, found {options.device!r}.",
-            hint="Use --engine torch for a GPU.",
-            details={"engine": "openvino", "wanted": "cpu", "found": options.device},
-        )
+    _require_processor(EngineName.OPENVINO, options)
     from sidecar.engines import openvino
 
     return openvino.load(
@@ -124,7 +159,18 @@ def _torch(resolved: ResolvedModel, options: Options, report: Report) -> Engine:
     )
 
 
+def _require_processor(engine: EngineName, options: Options) -> None:
+    if options.device not in _PROCESSOR:
+        raise Failure(
+            ErrorCode.EMBEDDER_INIT_FAILED,
+            f"The {engine.value} engine wanted device cpu, found {options.device!r}.",
+            hint="Use --engine torch for a GPU.",
+            details={"engine": engine.value, "wanted": "cpu", "found": options.device},
+        )
+
+
 LOADERS: dict[EngineName, Callable[[ResolvedModel, Options, Report], Engine]] = {
+    EngineName.FIXED16: _fixed16,
     EngineName.OPENVINO: _openvino,
     EngineName.TORCH: _torch,
 }

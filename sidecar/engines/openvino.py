@@ -9,34 +9,30 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from preflight.wire import ErrorCode, EventType
+from preflight.wire import ErrorCode
 from sidecar.batching import PACKED, PADDED, Policy, buckets_for
 from sidecar.engines.base import Encoded, Float32, ModelCard, TokenIds
+from sidecar.engines.opening import Report, open_verified
 from sidecar.engines.packing import Inputs, Packer
 from sidecar.engines.padding import Padder
-from sidecar.engines.tokens import TOKENIZER_FILE, Tokenizer
+from sidecar.engines.tokens import TOKENIZER_FILE, Tokenizer, require_vectors
 from sidecar.failures import Failure
 from sidecar.fingerprint import fingerprint
 from sidecar.models.metadata import allows_dimensions, read_prompts
-from sidecar.prepare.checkpoint import Checkpoint, corrupt
+from sidecar.prepare.checkpoint import Checkpoint
 from sidecar.prepare.families import WORDS, UnsupportedError
 from sidecar.prepare.library import openvino
 from sidecar.prepare.making import conversion_failed
 from sidecar.prepare.preparation import Built, Exported, ensure
 from sidecar.prepare.shipped import complete
-from sidecar.prepare.verify import is_verified, verify
 
 log = logging.getLogger(__name__)
-
-Report = Callable[[EventType, Mapping[str, Any]], None]
 
 _DEVICE = "CPU"
 
@@ -117,24 +113,12 @@ def load(
     MODEL_CONVERSION_FAILED, MODEL_CORRUPT, MODEL_PARITY_FAILED,
     EMBEDDER_INIT_FAILED.
     """
-    began: list[float] = []
-
-    def hear(type_: EventType, data: Mapping[str, Any]) -> None:
-        """Let the first ``conversion_started`` through, and note when it was."""
-        if not began:
-            report(type_, data)
-        began.append(time.monotonic())
-
-    prepared = ensure(folder, model_id, cache_dir, hear)
-    engine = _open(prepared, folder, model_id, precision, threads, cache_dir)
-    if not is_verified(engine, prepared, cache_dir):
-        hear(EventType.CONVERSION_STARTED, {"model": model_id, "engine": "openvino"})
-    parity = verify(engine, prepared, cache_dir)
-    engine.card = replace(engine.card, parity=parity)
-    if began:
-        seconds = round(time.monotonic() - began[0], 3)
-        report(EventType.CONVERSION_FINISHED, {"seconds": seconds, "min_cosine": parity.min_cosine})
-    return engine
+    return open_verified(
+        lambda hear: ensure(folder, model_id, cache_dir, hear),
+        lambda prepared: _open(prepared, folder, model_id, precision, threads, cache_dir),
+        cache_dir,
+        report,
+    )
 
 
 def _open(
@@ -171,8 +155,7 @@ def _open_built(prepared: Built, compiler: _Compiler) -> _Parts:
         reading = aside.submit(Tokenizer, path, native.max_tokens, lowercase=native.pipeline.lowercase)
         requests = compiler.build(lambda: native.build(prepared.weights, fused=compiler.precision == "bf16"))
         tokenizer = reading.result()
-    if tokenizer.vocabulary_size > known:
-        raise corrupt(path, f"ids below {known}, for which the model has vectors", f"{tokenizer.vocabulary_size} ids")
+    require_vectors(tokenizer, known, path)
     packer = Packer(
         native.weights,
         native.prefix + WORDS,

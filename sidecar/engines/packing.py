@@ -74,7 +74,7 @@ class Packer:
         }
         count = int(lengths.sum())
         inputs["words"][:count] = self._weights.rows(self._words, np.concatenate(batch))
-        inputs["positions"][:count] = self._positions(batch)
+        inputs["positions"][:count] = positions_of(batch, self._padding_id)
         inputs["collect"][:count] = np.flatnonzero(inside)
         if self._pooling:
             inputs["weights"] = np.stack([_weights(mode, inside) for mode in self._pooling], axis=1)
@@ -82,12 +82,13 @@ class Packer:
             inputs["buckets"] = np.ascontiguousarray(self._distances[:width, :width])
         return inputs
 
-    def _positions(self, batch: Sequence[TokenIds]) -> TokenIds:
-        if self._padding_id is None:
-            return np.concatenate([np.arange(len(ids), dtype=np.int32) for ids in batch])
-        padding = self._padding_id
-        counted = [ids != padding for ids in batch]
-        return np.concatenate([np.cumsum(mask, dtype=np.int32) * mask + padding for mask in counted], dtype=np.int32)
+
+def positions_of(batch: Sequence[TokenIds], padding_id: int | None) -> TokenIds:
+    """Return each token's row of the position table. ``padding_id``: ``Shape.padding_id``."""
+    if padding_id is None:
+        return np.concatenate([np.arange(len(ids), dtype=np.int32) for ids in batch])
+    counted = [ids != padding_id for ids in batch]
+    return np.concatenate([np.cumsum(mask, dtype=np.int32) * mask + padding_id for mask in counted], dtype=np.int32)
 
 
 def _rounded(tokens: int) -> int:
@@ -109,17 +110,22 @@ def _weights(mode: str, inside: npt.NDArray[np.bool_]) -> Float32:
 
 
 def _distances(width: int, buckets: int) -> npt.NDArray[np.int32]:
-    """Return the bucket of every distance between two places, shape ``(width, width)``, as T5 and MPNet count.
+    """Return the bucket of every distance between two places, shape ``(width, width)``."""
+    places = np.arange(width)
+    return buckets_of(places[None, :] - places[:, None], buckets)
+
+
+def buckets_of(apart: npt.NDArray[Any], buckets: int) -> npt.NDArray[np.int32]:
+    """Return the bucket of every distance, as T5 and MPNet count.
 
     Half of the buckets are for each direction; of these, half are for one
     distance each, and the rest grow with the logarithm.
     """
     half = buckets // 2
     exact = half // 2
-    apart = np.arange(width)[None, :] - np.arange(width)[:, None]
     distance = np.abs(apart)
     with np.errstate(divide="ignore"):
         scaled = np.log(distance.astype(np.float32) / exact) / math.log(_MAX_DISTANCE / exact) * (half - exact)
     far = np.minimum(exact + np.maximum(scaled, 0).astype(np.int32), half - 1)
-    buckets_of: npt.NDArray[np.int32] = np.where(apart > 0, half, 0) + np.where(distance < exact, distance, far)
-    return buckets_of.astype(np.int32)
+    found: npt.NDArray[np.int32] = np.where(apart > 0, half, 0) + np.where(distance < exact, distance, far)
+    return found.astype(np.int32)

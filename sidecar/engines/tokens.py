@@ -15,6 +15,7 @@ import numpy as np
 from preflight.wire import ErrorCode
 from sidecar.engines.base import Encoded, TokenIds
 from sidecar.failures import Failure
+from sidecar.prepare.checkpoint import corrupt
 
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -58,6 +59,12 @@ class Tokenizer:
             return Encoded(ids, len(ids), truncated=False)
         kept = np.concatenate([ids[: self._max_tokens - self._closing], ids[len(ids) - self._closing :]])
         return Encoded(kept, len(ids), truncated=True)
+
+
+def require_vectors(tokenizer: Tokenizer, known: int, path: Path) -> None:
+    """Raise ``Failure`` (MODEL_CORRUPT) where the tokenizer of ``path`` gives ids beyond the ``known`` word vectors."""
+    if tokenizer.vocabulary_size > known:
+        raise corrupt(path, f"ids below {known}, for which the model has vectors", f"{tokenizer.vocabulary_size} ids")
 
 
 def _opening(library: Any) -> int:

@@ -25,8 +25,8 @@ WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 
 #: Array types by their names in the header. bfloat16 has none in numpy: its bits are widened on access.
-_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "u1", "BOOL": "?"}
-_NAMES = {"float32": "F32", "float16": "F16"}
+_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "u1", "BOOL": "?"}
+_NAMES = {"float32": "F32", "float16": "F16", "int16": "I16"}
 
 #: Longest header, as the format's own library has it.
 _MAX_HEADER_BYTES = 100_000_000
@@ -62,6 +62,10 @@ class Checkpoint(Mapping[str, Float32]):
     def __getitem__(self, name: str) -> Float32:
         return _single(*self._stored(name))
 
+    def stored(self, name: str) -> Array:
+        """Return a tensor as it lies in the file, mapped."""
+        return self._stored(name)[1]
+
     def kind(self, name: str) -> str:
         """Return a tensor's type as the format names it: ``F32``, ``BF16``, ``I64`` and so on."""
         return self._stored(name)[0]
@@ -89,6 +93,11 @@ class Checkpoint(Mapping[str, Float32]):
             if os.preadv(file, [into[number * size : (number + 1) * size]], start + index * size) != size:
                 raise OSError(f"{name}: the file ends before row {index}")
         return _single(kind, found)
+
+    def place(self, name: str) -> tuple[int, int]:
+        """Return the open file that a tensor lies in, which stays open as long as this object, and its first byte."""
+        self._stored(name)
+        return self._places[name]
 
     def half_parts(self, name: str) -> Iterator[Half]:
         """Yield a tensor as float16 in flat parts of a few megabytes; numbers beyond its range become infinite."""
@@ -123,7 +132,7 @@ class Checkpoint(Mapping[str, Float32]):
 
 
 def write_tensors(path: Path, tensors: Iterable[tuple[str, Array]]) -> None:
-    """Write float32 and float16 tensors as one file. Raises ``OSError``.
+    """Write float32, float16 and int16 tensors as one file, each tensor of whole cache lines at a cache line. Raises ``OSError``.
 
     ``tensors`` is gone through twice: first for the shapes, then for the numbers.
     """
@@ -135,7 +144,7 @@ def write_tensors(path: Path, tensors: Iterable[tuple[str, Array]]) -> None:
         header[name] = {"dtype": _NAMES[array.dtype.name], "shape": array.shape, "data_offsets": [offset, end]}
         offset = end
     encoded = json.dumps(header, separators=(",", ":")).encode("utf-8")
-    encoded += b" " * (-len(encoded) % 64)
+    encoded += b" " * (-(8 + len(encoded)) % 64)
     with path.open("wb") as file:
         file.write(len(encoded).to_bytes(8, "little") + encoded)
         for _, array in tensors:

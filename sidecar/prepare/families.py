@@ -6,7 +6,7 @@ feed-forward) under different names; what differs is data here, not code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,6 +188,12 @@ def read_shape(config: Mapping[str, Any]) -> Shape:
     if shape.heads < 1 or shape.layers < 1 or shape.hidden % shape.heads:
         raise UnsupportedError(f"hidden size {shape.hidden} in {shape.heads} heads, {shape.layers} layers")
     return shape
+
+
+def norm_names(name: str, tensors: Container[str]) -> tuple[str, str]:
+    """Return the names of weight and bias of a layer normalisation: checkpoints from TensorFlow have others."""
+    weight, bias = ("gamma", "beta") if f"{name}.gamma" in tensors else ("weight", "bias")
+    return f"{name}.{weight}", f"{name}.{bias}"
 
 
 def _require_plain(config: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ import numpy as np
 
 from sidecar.prepare.blocks import Blocks, Node
 from sidecar.prepare.checkpoint import Array, Checkpoint
-from sidecar.prepare.families import EMBEDDING_NORM, POSITIONS, TOKEN_TYPES, Shape
+from sidecar.prepare.families import EMBEDDING_NORM, POSITIONS, TOKEN_TYPES, Shape, norm_names
 from sidecar.prepare.library import openvino
 from sidecar.prepare.pipeline import Step
 
@@ -108,10 +108,8 @@ class Encoder:
         return self._blocks.linear(x, weight, bias)
 
     def norm(self, x: Node, name: str) -> Node:
-        """Checkpoints converted from TensorFlow call the parameters gamma and beta."""
-        old = self._prefix + name + ".gamma" in self._weights
-        weight, bias = ("gamma", "beta") if old else ("weight", "bias")
-        return self._blocks.norm(x, self.tensor(f"{name}.{weight}"), self.tensor(f"{name}.{bias}"), self._shape.epsilon)
+        weight, bias = norm_names(self._prefix + name, self._weights)
+        return self._blocks.norm(x, self._weights[weight], self._weights[bias], self._shape.epsilon)
 
 
 class _Stage:

@@ -16,12 +16,12 @@ from sidecar.prepare.store import publish
 
 def make_expanded(native: Native, destination: Path, model_id: str, identity: str) -> Manifest:
     """Publish the encoder's weights as float32. Raises ``Failure`` (MODEL_CONVERSION_FAILED, MODEL_CORRUPT)."""
-    return _publish(destination, model_id, lambda folder: write_expanded(native, folder, model_id, identity))
+    return publish_prepared(destination, model_id, lambda folder: write_expanded(native, folder, model_id, identity))
 
 
 def make_converted(native: Native, destination: Path, model_id: str, identity: str) -> Manifest:
     """Publish the whole model with float16 weights. Raises as ``make_expanded`` does."""
-    return _publish(destination, model_id, lambda folder: write_converted(native, folder, model_id, identity))
+    return publish_prepared(destination, model_id, lambda folder: write_converted(native, folder, model_id, identity))
 
 
 def make_exported(source: Path, destination: Path, model_id: str, identity: str) -> Manifest:
@@ -34,10 +34,11 @@ def make_exported(source: Path, destination: Path, model_id: str, identity: str)
         openvino().Core().read_model(str(folder / GRAPH))
         return manifest
 
-    return _publish(destination, model_id, fill)
+    return publish_prepared(destination, model_id, fill)
 
 
-def _publish(destination: Path, model_id: str, fill: Callable[[Path], Manifest]) -> Manifest:
+def publish_prepared(destination: Path, model_id: str, fill: Callable[[Path], Manifest]) -> Manifest:
+    """Publish what ``fill`` writes into an empty folder. Raises as ``make_expanded`` does."""
     try:
         return publish(destination, fill)
     except UnsupportedError as error:

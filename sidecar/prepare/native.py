@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from preflight.wire import ErrorCode
+from sidecar.engines.base import Float32
 from sidecar.failures import Failure
 from sidecar.models.metadata import read_modules
 from sidecar.prepare.checkpoint import WEIGHTS_FILE, Array, Checkpoint, has_weights, write_tensors
-from sidecar.prepare.families import WORDS, Shape, UnsupportedError, read_shape
+from sidecar.prepare.families import WORDS, Shape, UnsupportedError, norm_names, read_shape
 from sidecar.prepare.graph import Encoder, Plan
 from sidecar.prepare.manifest import Kind, Manifest
 from sidecar.prepare.pipeline import Dense, Pipeline, read_pipeline
@@ -62,6 +63,18 @@ class Native:
             self.prefix + "embeddings.token_type_ids",
         )
         return [name for name in inside if name not in unused]
+
+    def tensor(self, name: str) -> Float32:
+        """Return a tensor by its name within the encoder."""
+        return self.weights[self.prefix + name]
+
+    def tensor_shape(self, name: str) -> tuple[int, ...]:
+        return self.weights.shape(self.prefix + name)
+
+    def norm(self, name: str) -> tuple[Float32, Float32]:
+        """Return weight and bias of a layer normalisation."""
+        weight, bias = norm_names(self.prefix + name, self.weights)
+        return self.weights[weight], self.weights[bias]
 
     def build(self, weights: Checkpoint, *, fused: bool) -> list[Any]:
         """Return the graphs of the stages over ``weights``, which must stay open. Raises ``RuntimeError``."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +11,14 @@ from typing import Any
 from preflight.wire import ErrorCode, EventType
 from sidecar.failures import Failure
 from sidecar.fingerprint import identity as identity_of
-from sidecar.prepare import child, shipped, store
+from sidecar.prepare import cache, child, shipped, store
 from sidecar.prepare.checkpoint import Checkpoint
 from sidecar.prepare.families import UnsupportedError
 from sidecar.prepare.making import conversion_failed, make_converted, make_expanded
-from sidecar.prepare.manifest import FOLDER, GRAPH, MANIFEST, Kind, Manifest, read_manifest
+from sidecar.prepare.manifest import FOLDER, GRAPH, Kind, Manifest, read_manifest
 from sidecar.prepare.memo import Memo
 from sidecar.prepare.native import Native, limit_of, open_native
 from sidecar.prepare.pipeline import read_pipeline
-
-log = logging.getLogger(__name__)
 
 Report = Callable[[EventType, Mapping[str, Any]], None]
 
@@ -75,7 +70,7 @@ def ensure(folder: Path, model_id: str, cache_dir: Path, report: Report) -> Prep
     MODEL_CORRUPT.
     """
     memo = Memo(cache_dir)
-    manifest = store.check(folder, memo) if is_prepared(folder) else None
+    manifest = store.check(folder, memo) if cache.is_prepared(folder) else None
     if manifest is not None and manifest.kind is Kind.GRAPH:
         return Exported(folder, folder / GRAPH, manifest, folder)
     if ships_graph(folder):
@@ -87,9 +82,9 @@ def ensure(folder: Path, model_id: str, cache_dir: Path, report: Report) -> Prep
         return _exported(folder, model_id, identity, cache_dir, report, str(error))
     if native.is_mappable:
         return Built(native, native.weights, identity)
-    destination = _cached(folder, model_id, identity, cache_dir)
-    if _reusable(destination, memo) is None:
-        _tell(report, model_id)
+    destination = cache.place(folder, model_id, identity, cache_dir, made_by=_maker())
+    if cache.reusable(destination, memo) is None:
+        tell(report, model_id, "openvino")
         make_expanded(native, destination, model_id, identity)
         store.remove_unused(destination.parent, keep=destination)
     return Built(native, Checkpoint(destination), identity)
@@ -110,13 +105,8 @@ def convert(folder: Path, model_id: str, destination: Path, cache_dir: Path, rep
         native = open_native(folder)
     except UnsupportedError as error:
         return _export(folder, destination, model_id, identity, report, str(error))
-    _tell(report, model_id)
+    tell(report, model_id, "openvino")
     return make_converted(native, destination, model_id, identity)
-
-
-def is_prepared(folder: Path) -> bool:
-    """Tell whether a folder was made by ``convert``, or is one of the cache."""
-    return (folder / MANIFEST).is_file()
 
 
 def ships_graph(folder: Path) -> bool:
@@ -125,8 +115,8 @@ def ships_graph(folder: Path) -> bool:
 
 
 def _exported(folder: Path, model_id: str, identity: str, cache_dir: Path, report: Report, why: str) -> Exported:
-    destination = _cached(folder, model_id, identity, cache_dir)
-    manifest = _reusable(destination, Memo(cache_dir))
+    destination = cache.place(folder, model_id, identity, cache_dir, made_by=_maker())
+    manifest = cache.reusable(destination, Memo(cache_dir))
     if manifest is None:
         manifest = _export(folder, destination, model_id, identity, report, why)
         store.remove_unused(destination.parent, keep=destination)
@@ -141,7 +131,7 @@ def _export(folder: Path, destination: Path, model_id: str, identity: str, repor
             hint="Run: python3 -m supervisor setup --profile full",
             details={"wanted": "torch and sentence-transformers", "found": why},
         )
-    _tell(report, model_id)
+    tell(report, model_id, "openvino")
     child.run("export", str(folder), str(destination), model_id, identity)
     return read_manifest(destination)
 
@@ -165,39 +155,12 @@ def _shipped(folder: Path, model_id: str, memo: Memo) -> Exported:
     return Exported(folder, graph, manifest, folder, is_foreign=True)
 
 
-def _tell(report: Report, model_id: str) -> None:
-    report(EventType.CONVERSION_STARTED, {"model": model_id, "engine": "openvino"})
+def tell(report: Report, model_id: str, engine: str) -> None:
+    """Say that a model is being made ready for an engine."""
+    report(EventType.CONVERSION_STARTED, {"model": model_id, "engine": engine})
 
 
-def _reusable(folder: Path, memo: Memo) -> Manifest | None:
-    """Return the manifest of a folder in the cache; None, and no such folder any more, where it is damaged."""
-    if not is_prepared(folder):
-        store.discard(folder)  # without its manifest it is no use, and in the way
-        return None
-    try:
-        manifest = store.check(folder, memo)
-    except Failure as failure:
-        log.warning("the prepared model is made anew: %s", failure.message)
-        store.discard(folder)
-        return None
-    store.touch(folder)
-    return manifest
-
-
-def _cached(folder: Path, model_id: str, identity: str, cache_dir: Path) -> Path:
-    """Return where the prepared form of a model belongs, whether or not it is there."""
-    limits = {name: _text(folder / name) for name in ("sentence_bert_config.json", "tokenizer_config.json")}
-    parts = json.dumps([PREPARER, _engine_version(), identity, limits])
-    name = "".join(char if char.isalnum() or char in "-_." else "-" for char in model_id.rpartition("/")[2])
-    return cache_dir / "models" / f"{name[:64]}-{hashlib.sha256(parts.encode('utf-8')).hexdigest()[:16]}"
-
-
-def _engine_version() -> str:
+def _maker() -> str:
     from importlib.metadata import version
 
-    return version("openvino")
-
-
-def _text(path: Path) -> str:
-    """What may hold the token limit, which is no part of the identity."""
-    return path.read_text("utf-8", "replace") if path.is_file() else ""
+    return f"{PREPARER} openvino {version('openvino')}"

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -24,7 +25,6 @@ from sidecar.failures import Failure
 from sidecar.models.metadata import transformer_folder
 from sidecar.prepare import child, golden
 from sidecar.prepare.checkpoint import has_weights
-from sidecar.prepare.preparation import Prepared
 from sidecar.prepare.probes import probe_texts, texts_digest
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,19 @@ _LIKENESS = 0.3
 _VERSION = 1
 
 
-def verify(engine: Engine, prepared: Prepared, cache_dir: Path) -> Parity:
+class Compared(Protocol):
+    """A prepared model, as far as comparing it needs to know."""
+
+    @property
+    def source(self) -> Path:
+        """The folder that the reference is computed from."""
+
+    @property
+    def identity(self) -> str:
+        """Hash of what the model computes."""
+
+
+def verify(engine: Engine, prepared: Compared, cache_dir: Path) -> Parity:
     """Compare ``engine`` with its reference, or return what an equal comparison found before.
 
     Raises ``Failure``: MODEL_PARITY_FAILED when the vectors differ, MODEL_CORRUPT
@@ -57,7 +69,7 @@ def verify(engine: Engine, prepared: Prepared, cache_dir: Path) -> Parity:
     return parity
 
 
-def is_verified(engine: Engine, prepared: Prepared, cache_dir: Path) -> bool:
+def is_verified(engine: Engine, prepared: Compared, cache_dir: Path) -> bool:
     """Tell whether ``verify`` would return what it found before, without comparing anything."""
     return _remembered(_memory(engine, prepared, cache_dir)) is not None
 
@@ -160,7 +172,7 @@ def _reference(source: Path, cache_dir: Path) -> Float32 | None:
     return vectors
 
 
-def _memory(engine: Engine, prepared: Prepared, cache_dir: Path) -> Path:
+def _memory(engine: Engine, prepared: Compared, cache_dir: Path) -> Path:
     """Return the file in which the result of this comparison is remembered."""
     card = engine.card
     has_reference = importlib.util.find_spec("sentence_transformers") is not None

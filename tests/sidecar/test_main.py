@@ -268,7 +268,7 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"), [(["--port", "70000"], "0 to 65535"), (["--engine", "x"], "auto, openvino, torch")]
+    ("arguments", "says"), [(["--port", "70000"], "0 to 65535"), (["--engine", "x"], "auto, fixed16, openvino, torch")]
 )
 def test_a_bad_option_is_usage(arguments: list[str], says: str) -> None:
     command = [sys.executable, "-m", "sidecar", *arguments]

@@ -101,7 +101,7 @@ def test_an_empty_variable_is_no_variable(value: str) -> None:
         (["--port", ""], {}, ["--port", "0 to 65535", "''"]),
         ([], {"SIDECAR_PORT": "-1"}, ["SIDECAR_PORT", "0 to 65535", "-1"]),
         (["--threads", "0"], {}, ["--threads", "1 to 1024"]),
-        (["--engine", "onnx"], {}, ["--engine", "auto, openvino, torch", "onnx"]),
+        (["--engine", "onnx"], {}, ["--engine", "auto, fixed16, openvino, torch", "onnx"]),
         (["--precision", "int8"], {}, ["--precision", "f32, bf16, auto", "int8"]),
         (["--device", "cpu:0"], {}, ["--device", "cuda:N", "cpu:0"]),
         (["--device", "tpu"], {}, ["--device", "mps", "tpu"]),

@@ -11,10 +11,10 @@ from sidecar.engines.base import Engine
 from sidecar.engines.loader import load, order
 from sidecar.failures import Failure
 from sidecar.models import resolve
-from sidecar.options import EngineName, Options
+from sidecar.options import EngineName, Options, Precision
 from tests.sidecar.api.fakes import TinyEngine
 
-AUTO, OPENVINO, TORCH = EngineName.AUTO, EngineName.OPENVINO, EngineName.TORCH
+AUTO, FIXED16, OPENVINO, TORCH = EngineName.AUTO, EngineName.FIXED16, EngineName.OPENVINO, EngineName.TORCH
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,23 @@ AUTO, OPENVINO, TORCH = EngineName.AUTO, EngineName.OPENVINO, EngineName.TORCH
 def test_which_engine_is_tried(
     engine: EngineName, device: str, openvino: bool, torch: bool, wanted: list[EngineName]
 ) -> None:
-    assert list(order(Options(engine=engine, device=device), openvino=openvino, torch=torch)) == wanted
+    assert list(order(Options(engine=engine, device=device), fixed16=False, openvino=openvino, torch=torch)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "wanted"),
+    [
+        (Precision.F32, "auto", [FIXED16, OPENVINO, TORCH]),
+        (Precision.AUTO, "cpu", [FIXED16, OPENVINO, TORCH]),
+        (Precision.BF16, "auto", [OPENVINO, TORCH]),
+        (Precision.F32, "cuda", [TORCH]),
+    ],
+)
+def test_integers_come_first_where_they_are_the_faster_way(
+    precision: Precision, device: str, wanted: list[EngineName]
+) -> None:
+    options = Options(precision=precision, device=device)
+    assert list(order(options, fixed16=True, openvino=True, torch=True)) == wanted
 
 
 @pytest.fixture
@@ -48,7 +64,8 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[EngineName, Failure
             raise failures[name]
         return TinyEngine()
 
-    for name in (OPENVINO, TORCH):
+    monkeypatch.setattr(loader, "_has_kernels", lambda _: False)
+    for name in (FIXED16, OPENVINO, TORCH):
         monkeypatch.setitem(loader.LOADERS, name, lambda *_, name=name: start(name))
     yield failures
 
@@ -83,6 +100,13 @@ def test_when_both_fail_the_first_is_told(broken: dict[EngineName, Failure]) -> 
     assert caught.value.__cause__ is broken[TORCH]
 
 
+def test_every_engine_has_its_turn(broken: dict[EngineName, Failure], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "_has_kernels", lambda _: True)
+    broken[FIXED16] = Failure(ErrorCode.EMBEDDER_INIT_FAILED, "no threads")
+    broken[OPENVINO] = Failure(ErrorCode.MODEL_PARITY_FAILED, "other vectors")
+    assert _load().instead_of is broken[FIXED16]
+
+
 def test_a_damaged_model_is_damaged_for_every_engine(broken: dict[EngineName, Failure]) -> None:
     broken[OPENVINO] = Failure(ErrorCode.MODEL_CORRUPT, "half a tensor")
     with pytest.raises(Failure) as caught:
@@ -96,8 +120,9 @@ def test_an_engine_that_was_named_is_not_replaced(broken: dict[EngineName, Failu
         _load(engine=OPENVINO)
 
 
-def test_openvino_has_no_gpu_of_its_own() -> None:
+@pytest.mark.parametrize("engine", [FIXED16, OPENVINO])
+def test_engines_of_the_processor_have_no_gpu(engine: EngineName) -> None:
     with pytest.raises(Failure) as caught:
-        _load(engine=OPENVINO, device="cuda")
+        _load(engine=engine, device="cuda")
     assert caught.value.code is ErrorCode.EMBEDDER_INIT_FAILED
-    assert caught.value.details == {"engine": "openvino", "wanted": "cpu", "found": "cuda"}
+    assert caught.value.details == {"engine": engine.value, "wanted": "cpu", "found": "cuda"}

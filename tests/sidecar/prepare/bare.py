@@ -19,7 +19,7 @@ CONFIG: dict[str, Any] = {
     "model_type": "bert",
     "hidden_size": HIDDEN,
     "num_hidden_layers": LAYERS,
-    "num_attention_heads": 4,
+    "num_attention_heads": 2,
     "intermediate_size": INNER,
     "hidden_act": "gelu",
     "layer_norm_eps": 1e-12,

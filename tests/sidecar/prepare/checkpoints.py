@@ -11,7 +11,7 @@ from typing import Any
 from sidecar.engines.base import Float32
 
 MAX_TOKENS = 96
-HIDDEN = 48
+HIDDEN = 64
 _VOCABULARY = 600
 
 #: Special tokens in the order of their ids, and what goes around a text.

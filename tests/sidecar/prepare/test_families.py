@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sidecar.engines import fixed16
+from sidecar.engines.fixed16 import Fixed16Engine
 from sidecar.engines.openvino import OpenVINOEngine, load
 from sidecar.prepare.making import make_exported
 from sidecar.prepare.probes import probe_texts
 from sidecar.prepare.verify import LEAST_COSINE, embed_all, min_cosine
+from tests.sidecar.kernels.suited import needs_kernels
 from tests.sidecar.prepare.checkpoints import FAMILIES, reference
 
 pytestmark = pytest.mark.slow
@@ -37,6 +41,21 @@ def open_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Pat
     return open_
 
 
+@pytest.fixture
+def open_integers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernels: Path
+) -> Iterator[Callable[[Path], Fixed16Engine]]:
+    monkeypatch.setattr("sidecar.prepare.verify._reference", lambda *_: None)
+    with ExitStack() as opened:
+
+        def open_(folder: Path) -> Fixed16Engine:
+            engine = fixed16.load(folder, "tests/model", threads=2, cache_dir=tmp_path, report=ignore)
+            opened.callback(engine.close)
+            return engine
+
+        yield open_
+
+
 CASES = [(family, "mean", None, True) for family in FAMILIES] + [
     ("bert", "cls", None, True),
     ("mpnet", "cls", None, False),
@@ -48,6 +67,19 @@ CASES = [(family, "mean", None, True) for family in FAMILIES] + [
     ("roberta", "mean", "Identity", False),
     ("mpnet", "mean", "GELU", True),
 ]
+
+
+@needs_kernels
+@pytest.mark.parametrize(("family", "pooling", "dense", "normalize"), CASES)
+def test_in_integers(
+    models: Make, open_integers: Callable[[Path], Fixed16Engine], family: str, pooling: Any, dense: Any, normalize: bool
+) -> None:
+    folder = models(family, pooling, dense=dense, normalize=normalize)
+    wanted = reference(folder)
+    rows = embed_all(open_integers(folder), probe_texts())
+    assert rows.shape == wanted.shape
+    assert min_cosine(rows, wanted) >= LEAST_COSINE["f32"]
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), np.linalg.norm(wanted, axis=1), rtol=2e-3)
 
 
 @pytest.mark.parametrize(("family", "pooling", "dense", "normalize"), CASES)
