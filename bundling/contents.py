@@ -11,6 +11,7 @@ from pathlib import Path
 
 from preflight.dependencies import Profile, needed_for
 from preflight.wire.models import EMBEDDED_MODULE
+from sidecar.kernels import compiling
 from supervisor import programs
 
 #: Entry of an executable's table of contents: where it goes, where it comes from, and what it is.
@@ -95,6 +96,15 @@ def files(root: Path, model: str | None) -> list[tuple[str, str]]:
     if model:
         found.append((model, f"{EMBEDDED_MODULE}/model"))
     return [*found, *_metadata(with_model=bool(model))]
+
+
+def kernels(work: Path) -> list[tuple[str, str]]:
+    """Return source and folder of the compiled kernels, for systems that they are for and where a compiler is."""
+    if not compiling.is_supported() or not compiling.is_at_hand():
+        return []
+    path = work / compiling.SHIPPED.name
+    compiling.compile_into(path)
+    return [(str(path), "sidecar/kernels")]
 
 
 def hidden(root: Path, model: str | None) -> list[str]:

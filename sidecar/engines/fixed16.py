@@ -41,7 +41,9 @@ class Fixed16Engine:
     #: How the planner should batch for this engine.
     policy = FLAT
 
-    def __init__(self, fixed: Fixed, encoder: binding.Encoder, tokenizer: Tokenizer, head: Head, card: ModelCard) -> None:
+    def __init__(
+        self, fixed: Fixed, encoder: binding.Encoder, tokenizer: Tokenizer, head: Head, card: ModelCard
+    ) -> None:
         self._encoder = encoder
         self._tokenizer = tokenizer
         self._head = head

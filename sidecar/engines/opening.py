@@ -25,9 +25,7 @@ P = TypeVar("P", bound=Compared)
 E = TypeVar("E", bound=_Settable)
 
 
-def open_verified(
-    prepare: Callable[[Report], P], make: Callable[[P], E], cache_dir: Path, report: Report
-) -> E:
+def open_verified(prepare: Callable[[Report], P], make: Callable[[P], E], cache_dir: Path, report: Report) -> E:
     """Return the engine that ``make`` makes of what ``prepare`` prepares, with its parity on its card; blocks.
 
     ``report`` hears ``conversion_started`` and ``conversion_finished`` when

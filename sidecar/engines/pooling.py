@@ -63,7 +63,8 @@ def _weighted_mean(states: Float32, ends: Int32) -> Float32:
     """Later tokens weigh more: the first 1, the second 2 and so on."""
     counts = _counts(ends)
     order = np.arange(1, len(states) + 1, dtype=np.float32) - np.repeat(_starts(ends), np.diff(ends, prepend=0))
-    return _sum(states * order[:, None], ends) / (counts * (counts + 1) / 2)
+    weighted = _sum(states * order[:, None], ends) / (counts * (counts + 1) / 2)
+    return weighted.astype(np.float32)
 
 
 _POOLING: Mapping[str, Callable[[Float32, Int32], Float32]] = {
@@ -71,7 +72,7 @@ _POOLING: Mapping[str, Callable[[Float32, Int32], Float32]] = {
     "lasttoken": lambda states, ends: states[ends - 1],
     "max": lambda states, ends: np.maximum.reduceat(states, _starts(ends), axis=0),
     "mean": lambda states, ends: _sum(states, ends) / _counts(ends),
-    "mean_sqrt_len_tokens": lambda states, ends: _sum(states, ends) / np.sqrt(_counts(ends)),
+    "mean_sqrt_len_tokens": lambda states, ends: (_sum(states, ends) / np.sqrt(_counts(ends))).astype(np.float32),
     "weightedmean": _weighted_mean,
 }
 

@@ -159,7 +159,10 @@ class Encoder:
         return states
 
     def run(self, layers: range, states: Float32, ends: Int32) -> None:
-        """Put ``states`` through some layers, in place. ``ends``: past each text's last token. Raises ``MemoryError``."""
+        """Put ``states`` through some layers, in place; ``ends``: past each text's last token.
+
+        Raises ``MemoryError``.
+        """
         done = self._library.encoder_run(
             self._encoder, layers.start, layers.stop, _at(states), ends.ctypes.data_as(POINTER(c_int32)), len(ends)
         )

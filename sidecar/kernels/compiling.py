@@ -30,9 +30,14 @@ _lock = threading.Lock()
 _WANTED, _UNWANTED = {"avx2", "fma", "f16c"}, {"avx512f"}
 
 
+def is_supported() -> bool:
+    """Tell whether the kernels are written for this system, whatever its processor."""
+    return sys.platform == "linux" and platform.machine() == "x86_64"
+
+
 def is_suited(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Tell whether the kernels run on this processor, and are the faster way there."""
-    if sys.platform != "linux" or platform.machine() != "x86_64":
+    if not is_supported():
         return False
     try:
         lines = cpuinfo.read_text("ascii", "replace").splitlines()

@@ -1,6 +1,6 @@
 /* What is done to one row of float32 numbers; lengths are multiples of 16. */
 #pragma once
-#include <immintrin.h>
+#include "intrinsics.h"
 #include <stdint.h>
 
 typedef __m256 f8;

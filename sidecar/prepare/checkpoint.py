@@ -25,7 +25,17 @@ WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 
 #: Array types by their names in the header. bfloat16 has none in numpy: its bits are widened on access.
-_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "u1", "BOOL": "?"}
+_TYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "U8": "u1",
+    "BOOL": "?",
+}
 _NAMES = {"float32": "F32", "float16": "F16", "int16": "I16"}
 
 #: Longest header, as the format's own library has it.
@@ -132,7 +142,7 @@ class Checkpoint(Mapping[str, Float32]):
 
 
 def write_tensors(path: Path, tensors: Iterable[tuple[str, Array]]) -> None:
-    """Write float32, float16 and int16 tensors as one file, each tensor of whole cache lines at a cache line. Raises ``OSError``.
+    """Write float32, float16 and int16 tensors as one file, the first at a cache line. Raises ``OSError``.
 
     ``tensors`` is gone through twice: first for the shapes, then for the numbers.
     """

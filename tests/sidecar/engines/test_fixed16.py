@@ -20,7 +20,7 @@ from sidecar.engines.fixed16 import Fixed16Engine
 from sidecar.failures import Failure
 from sidecar.kernels import binding, compiling
 from sidecar.prepare.checkpoint import Array
-from sidecar.prepare.fixed16 import quantise
+from sidecar.prepare.fixed16 import quantise, supports
 from sidecar.prepare.manifest import MANIFEST
 from sidecar.prepare.verify import min_cosine
 from tests.sidecar.kernels.suited import needs_kernels
@@ -71,9 +71,7 @@ def model(tmp_path: Path) -> Path:
 
 def in_floats(folder: Path, cache: Path, batch: list[TokenIds]) -> Float32:
     """The rows of another engine, which computes in float32."""
-    engine = openvino.load(
-        folder, "tests/bare", precision="f32", threads=1, cache_dir=cache, report=lambda *_: None
-    )
+    engine = openvino.load(folder, "tests/bare", precision="f32", threads=1, cache_dir=cache, report=lambda *_: None)
     return engine.infer(batch)
 
 
@@ -278,7 +276,7 @@ class TestLoading:
 
     def test_widths_that_the_kernels_lack(self, tmp_path: Path, open_model: Open) -> None:
         folder = write_bare(tmp_path / "odd", config={"num_attention_heads": 4})  # heads of 8
-        assert not fixed16.fixed16.supports(folder)
+        assert not supports(folder)
         assert failure_of(lambda: open_model(folder)).code is ErrorCode.MODEL_CONVERSION_FAILED
 
     def test_no_kernels_and_no_compiler(

@@ -20,9 +20,9 @@ from sidecar.batching import buckets_for
 from sidecar.engines.base import Float32, TokenIds
 from sidecar.engines.openvino import OpenVINOEngine, load
 from sidecar.failures import Failure
+from sidecar.prepare.cache import is_prepared
 from sidecar.prepare.checkpoint import Array, write_tensors
 from sidecar.prepare.manifest import MANIFEST
-from sidecar.prepare.cache import is_prepared
 from sidecar.prepare.preparation import convert
 from tests.sidecar.prepare.bare import TOKENS, VOCABULARY, tensors, write_bare, write_json, write_tokenizer
 

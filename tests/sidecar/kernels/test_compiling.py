@@ -31,9 +31,7 @@ def nothing_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("", False),
     ],
 )
-def test_which_processors_it_is_for(
-    tmp_path: Path, flags: str, suited: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_which_processors_it_is_for(tmp_path: Path, flags: str, suited: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     info = tmp_path / "cpuinfo"
     info.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: none\n")
@@ -66,7 +64,12 @@ def test_what_began_aside_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(compiling, "is_suited", lambda: True)
     runs: list[Path] = []
     real = compiling.compile_into
-    monkeypatch.setattr(compiling, "compile_into", lambda path: (runs.append(path), real(path)))
+
+    def counted(path: Path) -> None:
+        runs.append(path)
+        real(path)
+
+    monkeypatch.setattr(compiling, "compile_into", counted)
     compiling.begin(tmp_path)
     assert compiling.library(tmp_path) is not None
     for thread in threading.enumerate():
