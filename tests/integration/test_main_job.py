@@ -14,6 +14,7 @@ import pytest
 from preflight.wire import STAGES, Stage
 from tests.integration.host import ROOT, Event, Host, alive, call, wait_until
 from tests.integration.texts import MIXED
+from tests.sidecar.kernels.suited import needs_kernels
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +29,7 @@ def reference() -> np.ndarray:
     return np.asarray(model.encode(list(MIXED), normalize_embeddings=True))
 
 
-@pytest.fixture(scope="module", params=["torch", "openvino"])
+@pytest.fixture(scope="module", params=["torch", "openvino", pytest.param("fixed16", marks=needs_kernels)])
 def engine_host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp(request.param)
     with Host(["--model", "embedded", "--engine", request.param], folder / "state") as started:
@@ -52,7 +53,7 @@ def test_order_is_kept_whatever_the_lengths(engine_host: Host) -> None:
     assert np.allclose(forward, backward[::-1], atol=1e-4)
 
 
-def test_both_engines_say_who_they_are(engine_host: Host) -> None:
+def test_every_engine_says_what_it_is(engine_host: Host) -> None:
     info = call(f"{engine_host.url}/info").body
     engine = engine_host.arguments[-1]
     assert (info["engine"], info["device"], info["dim"], info["max_tokens"]) == (engine, "cpu", 384, 256)
