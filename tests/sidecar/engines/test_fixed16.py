@@ -96,6 +96,12 @@ class TestVectors:
         assert min_cosine(rows, wanted) >= 0.999999
         np.testing.assert_allclose(rows, wanted, atol=1e-3)
 
+    @pytest.mark.parametrize("activation", ["gelu_new", "relu", "silu"])
+    def test_every_activation(self, tmp_path: Path, open_model: Open, cache: Path, activation: str) -> None:
+        folder = write_bare(tmp_path / activation, config={"hidden_act": activation})
+        batch = [some_ids(length, random.Random(length)) for length in (3, 20, 41)]
+        assert min_cosine(open_model(folder).infer(batch), in_floats(folder, cache, batch)) >= 0.999999
+
     def test_company_order_and_threads_change_nothing(self, model: Path, open_model: Open) -> None:
         engine = open_model(model)
         choose = random.Random(3)
