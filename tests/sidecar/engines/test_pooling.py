@@ -39,7 +39,7 @@ ACTIVATIONS: dict[str, Callable[[float], float]] = {
 
 @pytest.mark.parametrize("mode", POOLINGS)
 def test_a_mode(mode: str) -> None:
-    wanted = [POOLINGS[mode](text) for text in TEXTS]
+    wanted: Any = [POOLINGS[mode](text) for text in TEXTS]
     rows = Head([mode], [], 4).rows(STATES, ENDS)
     assert rows.dtype == np.float32
     np.testing.assert_allclose(rows, wanted, rtol=1e-5, atol=1e-6)
@@ -48,14 +48,14 @@ def test_a_mode(mode: str) -> None:
 def test_modes_are_joined_in_their_order() -> None:
     head = Head(["max", "cls"], [], 4)
     assert head.dim == 8
-    wanted = [np.concatenate([POOLINGS["max"](text), POOLINGS["cls"](text)]) for text in TEXTS]
+    wanted: Any = [[*POOLINGS["max"](text), *POOLINGS["cls"](text)] for text in TEXTS]
     np.testing.assert_allclose(head.rows(STATES, ENDS), wanted, rtol=1e-6)
 
 
 def test_unit_rows_and_one_that_is_zero() -> None:
     states = np.array([[3, 4], [0, 0]], np.float32)
     rows = Head(["cls"], [Normalize()], 2).rows(states, np.array([1, 2], np.int32))
-    np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(rows, [[0.6, 0.8], [0.0, 0.0]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -67,5 +67,5 @@ def test_a_dense_step(tmp_path: Path, activation: str, bias: bool) -> None:
     head = Head(["cls"], [Dense(tmp_path, activation, bias)], 4)
     assert head.dim == 5
     linear = np.array([text[0] @ weight.T + shift * bias for text in TEXTS])
-    wanted = np.vectorize(ACTIVATIONS[activation])(linear)
+    wanted: Any = np.vectorize(ACTIVATIONS[activation])(linear)
     np.testing.assert_allclose(head.rows(STATES, ENDS), wanted, rtol=1e-4, atol=1e-5)
