@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -23,6 +25,9 @@ _MAIN = "encoder.c"
 _COMPILERS = ("cc", "gcc", "clang")
 _FLAGS = ("-O2", "-mavx2", "-mfma", "-mf16c", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread")
 _COMPILE_S = 60.0
+
+_TEMPORARY = ".making-"
+_STALE_S = 24 * 3600.0
 
 _lock = threading.Lock()
 
@@ -82,11 +87,20 @@ def compile_into(path: Path) -> None:
     if compiler is None:
         raise FileNotFoundError(f"none of the compilers {', '.join(_COMPILERS)} is installed")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=path.parent) as folder:
+    _remove_stale(path.parent)
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=path.parent) as folder:
         made = Path(folder) / path.name
         command = [compiler, *_FLAGS, "-o", str(made), str(SOURCES / _MAIN)]
         subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=_COMPILE_S)
         made.replace(path)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what processes left that were killed while they compiled."""
+    for left in folder.glob(_TEMPORARY + "*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def is_at_hand() -> bool:

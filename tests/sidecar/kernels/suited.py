@@ -8,5 +8,9 @@ import pytest
 
 from sidecar.kernels import compiling
 
-needs_kernels = pytest.mark.skipif(not compiling.is_suited(), reason="needs Linux, AVX2, and no AVX-512")
-needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="needs a C compiler")
+_HAS_COMPILER = any(map(shutil.which, ("cc", "gcc", "clang")))
+
+needs_compiler = pytest.mark.skipif(not _HAS_COMPILER, reason="needs a C compiler")
+needs_kernels = pytest.mark.skipif(
+    not (compiling.is_suited() and _HAS_COMPILER), reason="needs Linux, AVX2 without AVX-512, and a C compiler"
+)

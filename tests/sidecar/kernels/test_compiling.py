@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import stat
 import sys
 import threading
@@ -57,6 +58,17 @@ def test_compiled_once(tmp_path: Path) -> None:
     assert compiling.library(tmp_path) == made
     assert made.stat().st_mtime_ns == before.st_mtime_ns
     assert [path.name for path in made.parent.iterdir()] == [made.name]
+
+
+@needs_compiler
+def test_what_a_killed_process_left_goes_after_a_day(tmp_path: Path) -> None:
+    old, new = (tmp_path / "kernels" / f".making-{name}" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "encoder.so").touch()
+    os.utime(old, (1, 1))
+    assert compiling.library(tmp_path) is not None
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 @needs_compiler
