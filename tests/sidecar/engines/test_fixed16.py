@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,28 +17,18 @@ from preflight.wire import ErrorCode, EventType
 from sidecar.engines import fixed16, openvino
 from sidecar.engines.base import Float32, TokenIds
 from sidecar.engines.fixed16 import Fixed16Engine
-from sidecar.failures import Failure
 from sidecar.kernels import binding, compiling
 from sidecar.prepare.checkpoint import Array
 from sidecar.prepare.fixed16 import quantise, supports
 from sidecar.prepare.manifest import MANIFEST
 from sidecar.prepare.verify import min_cosine
+from tests.sidecar.engines.shared import Heard, failure_of, rename_as_bfloat16, some_ids, upper_half
 from tests.sidecar.kernels.suited import needs_kernels
 from tests.sidecar.prepare.bare import HIDDEN, TOKENS, VOCABULARY, tensors, write_bare, write_tokenizer
 
 pytestmark = needs_kernels
 
 Open = Callable[..., Fixed16Engine]
-
-
-class Heard:
-    """Keeps what was reported."""
-
-    def __init__(self) -> None:
-        self.events: list[EventType] = []
-
-    def __call__(self, type_: EventType, data: Mapping[str, Any]) -> None:
-        self.events.append(type_)
 
 
 @pytest.fixture
@@ -73,18 +63,6 @@ def in_floats(folder: Path, cache: Path, batch: list[TokenIds]) -> Float32:
     """The rows of another engine, which computes in float32."""
     engine = openvino.load(folder, "tests/bare", precision="f32", threads=1, cache_dir=cache, report=lambda *_: None)
     return engine.infer(batch)
-
-
-def some_ids(length: int, choose: random.Random) -> TokenIds:
-    return np.array([2, *(choose.randrange(4, VOCABULARY) for _ in range(length - 2)), 3][:length], np.int32)
-
-
-def failure_of(call: Callable[[], object]) -> Failure:
-    with pytest.raises(Failure) as caught:
-        call()
-    assert caught.value.message
-    assert caught.value.hint
-    return caught.value
 
 
 class TestVectors:
@@ -217,8 +195,6 @@ class TestLoading:
 
     @pytest.mark.parametrize("kind", [np.float16, "bf16"])
     def test_narrow_weights(self, tmp_path: Path, open_model: Open, kind: Any) -> None:
-        from tests.sidecar.engines.test_openvino import rename_as_bfloat16, upper_half
-
         def narrow(array: Array) -> Array:
             return upper_half(array) if kind == "bf16" else array.astype(kind).astype(np.float32)
 

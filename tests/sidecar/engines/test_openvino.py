@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from preflight.wire import ErrorCode, EventType
 from sidecar.batching import buckets_for
-from sidecar.engines.base import Float32, TokenIds
+from sidecar.engines.base import Float32
 from sidecar.engines.openvino import OpenVINOEngine, load
-from sidecar.failures import Failure
 from sidecar.prepare.cache import is_prepared
-from sidecar.prepare.checkpoint import Array, write_tensors
+from sidecar.prepare.checkpoint import write_tensors
 from sidecar.prepare.manifest import MANIFEST
 from sidecar.prepare.preparation import convert
+from tests.sidecar.engines.shared import Heard, failure_of, rename_as_bfloat16, some_ids, upper_half
 from tests.sidecar.prepare.bare import TOKENS, VOCABULARY, tensors, write_bare, write_json, write_tokenizer
 
 ROOT = Path(__file__).parents[3]
 
 Open = Callable[[Path], OpenVINOEngine]
-
-
-class Heard:
-    """Keeps what was reported."""
-
-    def __init__(self) -> None:
-        self.events: list[EventType] = []
-
-    def __call__(self, type_: EventType, data: Mapping[str, Any]) -> None:
-        self.events.append(type_)
 
 
 @pytest.fixture
@@ -64,18 +52,6 @@ def open_model(cache: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> Op
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     return write_bare(tmp_path / "model")
-
-
-def some_ids(length: int, choose: random.Random) -> TokenIds:
-    return np.array([2, *(choose.randrange(4, VOCABULARY) for _ in range(length - 2)), 3][:length], np.int32)
-
-
-def failure_of(call: Callable[[], object]) -> Failure:
-    with pytest.raises(Failure) as caught:
-        call()
-    assert caught.value.message
-    assert caught.value.hint
-    return caught.value
 
 
 class TestVectors:
@@ -202,27 +178,6 @@ class TestLoading:
         )
         done = subprocess.run([sys.executable, "-c", code, str(model), str(cache)], cwd=ROOT, timeout=60, check=False)
         assert done.returncode == 0
-
-
-def upper_half(array: Array) -> Array:
-    """Return the numbers that bfloat16 holds."""
-    kept: Array = (array.view(np.uint32) & 0xFFFF0000).view(np.float32)
-    return kept
-
-
-def rename_as_bfloat16(path: Path, weights: Mapping[str, Array]) -> None:
-    """Rewrite a file so that it holds ``weights`` as bfloat16."""
-    header: dict[str, Any] = {}
-    offset = 0
-    for name, array in weights.items():
-        end = offset + array.size * 2
-        header[name] = {"dtype": "BF16", "shape": array.shape, "data_offsets": [offset, end]}
-        offset = end
-    encoded = json.dumps(header).encode()
-    with path.open("wb") as file:
-        file.write(len(encoded).to_bytes(8, "little") + encoded)
-        for array in weights.values():
-            file.write((array.view(np.uint32) >> 16).astype("<u2").tobytes())
 
 
 class TestConvert:
